@@ -1,0 +1,115 @@
+"""Every error that Pickup raises, and what each one means for the call.
+
+    PickupError
+    +-- UserError              a mistake the user can mend: one clear line, exit status 2
+    +-- PeerError              the other side broke its protocol
+    |   +-- LineProtocolError      ... the phone provider: the stream is closed with `close_code`
+    |   +-- ModelProtocolError     ... the model: counted and skipped, or the session is given up
+    +-- LineLost               the phone's socket is gone
+    +-- ModelLost              the model's session is gone
+    +-- ToolFailed             a tool could not do what the model asked
+    +-- StorageError           the database or the disk did not take a record
+    +-- OwnFault               we broke our own rule: a bug, never the peer's doing
+
+An error knows its consequence: `label` (the `end_reason` on the record and the label in the metrics), `spoken` (the name of
+the line the caller hears, or None) and `retry` (whether trying the same thing again can help). Expected endings, such as
+a caller who hangs up, are events, not errors.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class PickupError(Exception):
+    """Base of all errors of this project."""
+
+    label: ClassVar[str] = "internal_error"
+    spoken: ClassVar[str | None] = "trouble"
+    retry: ClassVar[bool] = False
+
+
+class UserError(PickupError):
+    """A mistake that the person at the keyboard can mend; the text is one line that says how."""
+
+    label = "user_error"
+    spoken = None
+
+
+class PeerError(PickupError):
+    """The other side sent what its own documents forbid."""
+
+
+class LineProtocolError(PeerError):
+    """The phone provider broke the media stream's rules.
+
+    Attributes:
+        close_code: WebSocket close code that answers it (RFC 6455, section 7.4.1).
+    """
+
+    label = "line_protocol_error"
+    spoken = None
+
+    def __init__(self, message: str, *, close_code: int = 1008) -> None:
+        super().__init__(message)
+        self.close_code = close_code
+
+
+class ModelProtocolError(PeerError):
+    """The model sent something that is not a message of its API."""
+
+    label = "model_protocol_error"
+
+
+class LineLost(PickupError):
+    """The phone's socket closed or broke without a `stop`."""
+
+    label = "line_lost"
+    spoken = None
+
+
+class Fate(StrEnum):
+    """What a lost model session means, decided once from its close code and reason."""
+
+    FATAL = "fatal"  # key, quota, model, location: the same again cannot work
+    STEP_DOWN = "step_down"  # the setup was refused: a smaller one may do
+    RESUME = "resume"  # the connection ended; the session may go on in a new one
+    FRESH = "fresh"  # the session is gone for good; only a new one can help
+
+
+class ModelLost(PickupError):
+    """The model's session ended before the call did.
+
+    Attributes:
+        fate: what can be done about it.
+        code: WebSocket close code, 1006 where no close frame came, None where no socket was open yet.
+        reason: the peer's own words, at most 123 bytes (RFC 6455, section 5.5).
+    """
+
+    label = "model_lost"
+
+    def __init__(self, fate: Fate, code: int | None, reason: str) -> None:
+        super().__init__(f"model session lost ({code}, {fate}): {reason}")
+        self.fate = fate
+        self.code = code
+        self.reason = reason
+
+
+class ToolFailed(PickupError):
+    """A tool could not do its work; the text is for the model to say in its own words."""
+
+    label = "tool_failed"
+    spoken = None
+
+
+class StorageError(PickupError):
+    """A record was not taken; it goes to the spool and the call goes on."""
+
+    label = "storage_error"
+    spoken = None
+    retry = True
+
+
+class OwnFault(PickupError):
+    """Our own code did what it must never do; tests fail on it, a live call ends politely."""

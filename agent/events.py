@@ -1,0 +1,337 @@
+"""The one vocabulary: what lines, models and tools tell a call, and what a call tells them to do.
+
+Events are named in the past tense, commands in the imperative. All are frozen; together they are the schema of a call's
+flight record (`events.jsonl`), so a field that is renamed here makes old records unreadable.
+
+Audio is linear PCM, 16 bit, little endian, mono. Its rate is in its type, so that audio of the wrong rate is an error of
+types, not a wrong pitch at somebody's ear. mu-law, A-law and G.722 exist only inside a line's protocol.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import msgspec
+
+from agent.errors import Fate
+
+
+class Pcm(bytes):
+    """Linear PCM samples (int16, little endian, mono); the subclass says at which rate."""
+
+    __slots__ = ()
+    rate: ClassVar[int] = 0
+
+    @property
+    def samples(self) -> int:
+        return len(self) // 2
+
+    @property
+    def seconds(self) -> float:
+        return len(self) / (2 * self.rate)
+
+
+class Pcm8k(Pcm):
+    """8 kHz: what a telephone line carries (ITU-T G.711)."""
+
+    __slots__ = ()
+    rate = 8000
+
+
+class Pcm16k(Pcm):
+    """16 kHz: what Gemini Live hears (Live API: `audio/pcm;rate=16000`)."""
+
+    __slots__ = ()
+    rate = 16000
+
+
+class Pcm24k(Pcm):
+    """24 kHz: what Gemini Live speaks (Live API: `audio/pcm;rate=24000`)."""
+
+    __slots__ = ()
+    rate = 24000
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower):
+    """Something that happened to a call."""
+
+
+class Command(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower):
+    """Something a call wants done."""
+
+
+# ---- the call itself -----------------------------------------------------------------------------------------------
+
+
+class CallStarted(Event, frozen=True, tag="call_started"):
+    """The first event of every call, and the only place where wall time enters it.
+
+    Attributes:
+        call: our id of the call.
+        wall: seconds since 1970-01-01 UTC.
+        version: Pickup's version.
+        agent: name of the agent's file.
+        fingerprint: hash of the agent's file and of the settings that the call was started with.
+        options: the call's options as plain data, enough to build the same machine again.
+    """
+
+    call: str
+    wall: float
+    version: str
+    agent: str
+    fingerprint: str
+    options: dict[str, Any]
+
+
+class CallAbandoned(Event, frozen=True, tag="call_abandoned"):
+    """Something outside the conversation ends the call: the provider, the operator, a crash of ours."""
+
+    reason: str
+
+
+# ---- from the line -------------------------------------------------------------------------------------------------
+
+
+class LineStarted(Event, frozen=True, tag="line_started"):
+    """The caller hears us from now on. `leg` counts the streams of one call from 1."""
+
+    leg: int
+
+
+class LineAudio(Event, frozen=True, tag="line_audio"):
+    """The caller's sound, in the order it was spoken; any length, usually 20 ms."""
+
+    pcm: Pcm8k
+
+
+class LineMark(Event, frozen=True, tag="line_mark"):
+    """The provider returned a mark: its audio was played, or was cleared (Twilio: `mark` and `clear`)."""
+
+    name: str
+
+
+class LineDigit(Event, frozen=True, tag="line_digit"):
+    """The caller pressed a key: one of 0-9 * # A-D."""
+
+    digit: str
+
+
+class LineEnded(Event, frozen=True, tag="line_ended"):
+    """The stream is over.
+
+    `stopped`: the provider said so. `closed`: its socket closed. `lost`: it broke or no longer takes what we send.
+    """
+
+    reason: Literal["stopped", "closed", "lost"]
+
+
+# ---- from the model ------------------------------------------------------------------------------------------------
+
+
+class ModelReady(Event, frozen=True, tag="model_ready"):
+    """Setup is complete: the session hears what it is sent."""
+
+    setup_seconds: float
+
+
+class ModelAudio(Event, frozen=True, tag="model_audio"):
+    """A piece of the agent's speech, of any length, usually faster than real time."""
+
+    pcm: Pcm24k
+
+
+class Interrupted(Event, frozen=True, tag="interrupted"):
+    """The caller spoke over the agent; this generation is over (Live API: `interrupted`)."""
+
+
+class GenerationComplete(Event, frozen=True, tag="generation_complete"):
+    """All audio of the reply has been sent; most of it is still to be played (Live API: `generationComplete`)."""
+
+
+class TurnComplete(Event, frozen=True, tag="turn_complete"):
+    """The model's turn is over (Live API: `turnComplete`, delayed to the assumed end of playback)."""
+
+    reason: str | None = None
+
+
+class CallerSaid(Event, frozen=True, tag="caller_said"):
+    """A fragment of the caller's words, without order against audio (Live API: `inputTranscription`)."""
+
+    text: str
+    finished: bool = False
+
+
+class AgentSaid(Event, frozen=True, tag="agent_said"):
+    """A fragment of the agent's words, without order against audio (Live API: `outputTranscription`)."""
+
+    text: str
+    finished: bool = False
+
+
+class CallerActivity(Event, frozen=True, tag="caller_activity"):
+    """The model's own voice detection heard the caller begin or end (Live API: `voiceActivity`)."""
+
+    active: bool
+
+
+class ToolCalled(Event, frozen=True, tag="tool_called"):
+    """The model wants a tool to run; `args` is whatever the model made of the declared schema."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+
+
+class ToolsCancelled(Event, frozen=True, tag="tools_cancelled"):
+    """These calls are void and must not be answered (Live API: `toolCallCancellation`)."""
+
+    ids: list[str]
+
+
+class ModelGoingAway(Event, frozen=True, tag="model_going_away"):
+    """The connection will end in so many seconds (Live API: `goAway`)."""
+
+    seconds: float
+
+
+class ModelHandle(Event, frozen=True, tag="model_handle"):
+    """A snapshot of the session (Live API: `sessionResumptionUpdate`); `handle` is empty where not resumable."""
+
+    handle: str
+    resumable: bool
+
+
+class ModelUsage(Event, frozen=True, tag="model_usage"):
+    """Tokens that one turn was billed, by modality where the model says (Live API: `usageMetadata`)."""
+
+    prompt: int = 0
+    response: int = 0
+    total: int = 0
+    prompt_by: dict[str, int] = {}
+    response_by: dict[str, int] = {}
+
+
+class ModelEnded(Event, frozen=True, tag="model_ended"):
+    """The session is gone; `code` is the WebSocket close code, None where no socket was open yet."""
+
+    fate: Fate
+    code: int | None
+    reason: str
+
+
+# ---- from tools ----------------------------------------------------------------------------------------------------
+
+
+class EndAfterGoodbye(msgspec.Struct, frozen=True, tag_field="effect", tag="end_after_goodbye"):
+    """Hang up as soon as the caller has heard what the agent is saying."""
+
+
+class ToolFinished(Event, frozen=True, tag="tool_finished"):
+    """A tool has an answer for the model and, for some tools, an effect on the call."""
+
+    id: str
+    name: str
+    response: dict[str, Any]
+    effect: EndAfterGoodbye | None = None
+
+
+# ---- to the line ---------------------------------------------------------------------------------------------------
+
+
+class Play(Command, frozen=True, tag="play"):
+    """Append this audio to what the provider will play; whole frames only."""
+
+    pcm: Pcm8k
+
+
+class Mark(Command, frozen=True, tag="mark"):
+    """Ask to be told when everything sent so far has been played."""
+
+    name: str
+
+
+class Clear(Command, frozen=True, tag="clear"):
+    """Throw away what was sent and not yet played."""
+
+
+class HangUp(Command, frozen=True, tag="hang_up"):
+    """End the line's leg."""
+
+
+# ---- to the model --------------------------------------------------------------------------------------------------
+
+
+class SendAudio(Command, frozen=True, tag="send_audio"):
+    """Caller's sound for the model; 20 to 100 ms."""
+
+    pcm: Pcm16k
+
+
+class SendText(Command, frozen=True, tag="send_text"):
+    """Words for the model to act on at once, such as the request to greet the caller."""
+
+    text: str
+
+
+class SendToolResult(Command, frozen=True, tag="send_tool_result"):
+    """The answer to one tool call; exactly one per call that was not cancelled."""
+
+    id: str
+    name: str
+    response: dict[str, Any]
+
+
+class CloseModel(Command, frozen=True, tag="close_model"):
+    """The call needs the model no longer."""
+
+
+# ---- to tools and to the call's owner ------------------------------------------------------------------------------
+
+
+class StartTool(Command, frozen=True, tag="start_tool"):
+    """Run a tool beside the conversation."""
+
+    id: str
+    name: str
+    args: dict[str, Any]
+
+
+class CancelTool(Command, frozen=True, tag="cancel_tool"):
+    """Stop a running tool; its answer is not wanted."""
+
+    id: str
+
+
+class Answer(Command, frozen=True, tag="answer"):
+    """Stop ringing: the agent's first words are in hand, or waiting longer would be worse."""
+
+
+class Finish(Command, frozen=True, tag="finish"):
+    """The call is over; the record's `end_reason` is `reason`."""
+
+    reason: str
+
+
+LineEvent = LineStarted | LineAudio | LineMark | LineDigit | LineEnded
+ModelEvent = (
+    ModelReady
+    | ModelAudio
+    | Interrupted
+    | GenerationComplete
+    | TurnComplete
+    | CallerSaid
+    | AgentSaid
+    | CallerActivity
+    | ToolCalled
+    | ToolsCancelled
+    | ModelGoingAway
+    | ModelHandle
+    | ModelUsage
+    | ModelEnded
+)
+AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
+
+LineCommand = Play | Mark | Clear | HangUp
+ModelCommand = SendAudio | SendText | SendToolResult | CloseModel
+ToolCommand = StartTool | CancelTool
+AnyCommand = LineCommand | ModelCommand | ToolCommand | Answer | Finish
