@@ -1,0 +1,225 @@
+"""The talk in a session that is ready: the caller's side, the model's side and the tools between.
+
+Pure: time is an argument and dice are passed in.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+from agent.simulator.ears import Ended, Started
+from agent.simulator.listener import Listener
+from agent.simulator.speaker import TOKENS_PER_SECOND, Speaker
+from agent.simulator.strict import Audio, RuleError, check_refused
+from agent.simulator.tool_desk import ToolDesk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from agent.simulator.agenda import Agenda
+    from agent.simulator.brain import Brain
+    from agent.simulator.ears import Edge
+    from agent.simulator.faults import Fault
+    from agent.simulator.gemini_setup import Conduct, Wishes
+    from agent.simulator.handles import Handles
+    from agent.simulator.records import SessionRecord
+
+HEARD_LATENESS_SECONDS = 0.6  # the input's transcription trails its end by up to this
+FIRST_HANDLE_SECONDS = 0.05
+
+
+class Surroundings(NamedTuple):
+    """What a conversation shares with its session.
+
+    Attributes:
+        send: Takes a server message.
+    """
+
+    conduct: Conduct
+    agenda: Agenda
+    handles: Handles
+    record: SessionRecord
+    dice: Random
+    send: Callable[[dict[str, Any]], None]
+
+
+class Conversation:
+    """Hears the caller, asks the brain, speaks."""
+
+    def __init__(self, wishes: Wishes, brain: Brain, around: Surroundings) -> None:
+        self._wishes = wishes
+        self._brain = brain
+        self._around = around
+        self._send = around.send
+        self._record = around.record
+        self._desk = ToolDesk(wishes.blocking)
+        self._listener = Listener(wishes.hearing, manual=wishes.manual)
+        self._speaker = Speaker(wishes, around, self._desk, self._resumable)
+        self._initial_history = wishes.initial_history
+        self._deaf = False
+
+    def begin(self, now: float) -> None:
+        """The session is ready."""
+        if self._wishes.resumption:
+            self._around.agenda.at(now + FIRST_HANDLE_SECONDS, partial(self._resumable, True))
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do."""
+        return self._speaker.due
+
+    def tick(self, now: float) -> None:
+        """Send what is due."""
+        self._speaker.tick(now)
+
+    def take(self, message: Audio | dict[str, Any], now: float) -> None:
+        """Take a client message.
+
+        Raises:
+            RuleError: it breaks a rule.
+        """
+        if isinstance(message, Audio):
+            self._hear(message, now)
+            return
+        check_refused(message, self._wishes.model)
+        match message:
+            case {"realtimeInput": {"text": text}}:
+                self._prompt(text, now)
+            case {"realtimeInput": {"mediaChunks": chunks}}:
+                raise RuleError("media_chunks", f"{len(chunks)} chunks")
+            case {"realtimeInput": {"audioStreamEnd": _}}:
+                self._edges(self._listener.stream_end(), now)
+            case {"realtimeInput": {"activityStart": _}}:
+                self._edges(self._listener.activity(start=True), now)
+            case {"realtimeInput": {"activityEnd": _}}:
+                self._edges(self._listener.activity(start=False), now)
+            case {"clientContent": content}:
+                self._content(content, now)
+            case {"toolResponse": results}:
+                self._results(results.get("functionResponses", []), now)
+            case _:
+                pass  # video: nothing here looks
+
+    def _prompt(self, text: str, now: float) -> None:
+        """A written message counts as activity: it interrupts, and is answered."""
+        if self._deaf:
+            self._deaf = False
+            return
+        self._speaker.context_tokens += len(text) // 4
+        if self._speaker.interruptible:
+            self._speaker.interrupt(now)
+        self._speaker.reply(self._brain.prompted(text), now)
+
+    def _content(self, content: dict[str, Any], now: float) -> None:
+        """Take written turns: they "interrupt any current model generation" (Live API reference)."""
+        turns = content.get("turns", [])
+        texts = [part.get("text", "") for turn in turns for part in turn.get("parts", [])]
+        self._speaker.context_tokens += sum(map(len, texts)) // 4
+        complete = content.get("turnComplete", False)
+        if self._initial_history:
+            self._initial_history = not complete
+            return
+        self._speaker.interrupt(now)
+        if complete:
+            self._speaker.reply(self._brain.prompted(texts[-1] if texts else ""), now)
+
+    def _results(self, results: list[dict[str, Any]], now: float) -> None:
+        for result in results:
+            name = self._desk.take(result, now)
+            if name is None:
+                continue
+            self._record.note(now, "tool_result", f"{name} {result['id']}")
+            self._speaker.tool_answered(now)
+            scheduling = result.get("scheduling", "WHEN_IDLE")
+            reply = self._brain.answered(name, result["response"])
+            if scheduling == "INTERRUPT" and reply:
+                self._speaker.interrupt(now)
+            if scheduling != "SILENT":
+                self._speaker.reply(reply, now)
+
+    # ------------------------------------------------------------------ the caller
+
+    def _hear(self, chunk: Audio, now: float) -> None:
+        seconds = len(chunk.pcm) / 2 / chunk.rate_hz
+        record = self._record
+        record.audio_in_ms += seconds * 1000
+        record.longest_chunk_ms = max(record.longest_chunk_ms, seconds * 1000)
+        was_near = self._listener.near_speech
+        edges = self._listener.audio(chunk)
+        if self._listener.near_speech and not was_near:
+            record.note(now, "onset")
+        if edges:
+            self._edges(edges, now)
+
+    def _edges(self, edges: list[Edge], now: float) -> None:
+        for edge in edges:
+            match edge:
+                case Started(at):
+                    self._record.note(now, "speech_start", f"{at:.2f}")
+                    self._voice_activity("ACTIVITY_START", at)
+                    if self._speaker.interruptible:
+                        self._speaker.interrupt(now)
+                case Ended(at, utterance):
+                    self._record.note(now, "speech_end", f"{at:.2f}")
+                    self._voice_activity("ACTIVITY_END", at)
+                    heard = self._brain.heard(utterance)
+                    self._record.heard.append(heard.text)
+                    self._speaker.context_tokens += round(utterance.seconds * TOKENS_PER_SECOND)
+                    self._transcribe(heard.text, now)
+                    self._speaker.reply(heard.reply, now)
+                case _ as never:
+                    assert_never(never)
+
+    def fail(self, fault: Fault) -> None:
+        """Let something go wrong with the talk (the faults of the connection are the session's)."""
+        match fault.name:
+            case "empty_turn":
+                self._speaker.empty_turns += 1
+            case "late_audio":
+                self._speaker.late_audio = True
+            case "deaf":
+                self._deaf = True
+            case "stall":
+                self._speaker.stall(float(fault.value))
+            case _:
+                raise ValueError(fault.name)
+
+    def _voice_activity(self, kind: str, at: float) -> None:
+        if self._around.conduct.voice_activity:
+            self._send({"voiceActivity": {"type": kind, "audioOffset": f"{at:.3f}s"}})
+
+    def _transcribe(self, text: str, now: float) -> None:
+        """Send the input's transcription in fragments, later, with no order towards the reply."""
+        if not self._wishes.input_transcription:
+            return
+        words = text.split(" ")
+        middle = self._around.dice.randint(0, len(words) - 1)
+        first, rest = " ".join(words[:middle]), " ".join(words[middle:])
+        cut = [first, f" {rest}"] if first else [rest]
+        times = sorted(self._around.dice.uniform(0, HEARD_LATENESS_SECONDS) for _ in cut)
+        for time, fragment in zip(times, cut, strict=True):
+            message = {"serverContent": {"inputTranscription": {"text": fragment}}}
+            self._around.agenda.at(now + time, partial(self._send_late, message))
+
+    def _send_late(self, message: dict[str, Any], now: float) -> None:
+        del now
+        self._send(message)
+
+    def _resumable(self, idle: bool, now: float) -> None:
+        """Tell the client whether the session can be resumed from here.
+
+        Not "during generation or function calls" (Live API reference); proto3's JSON then leaves
+        everything out.
+        """
+        del now
+        if not self._wishes.resumption:
+            return
+        update: dict[str, Any] = {}
+        if idle and not self._desk.waiting:
+            handle = self._around.handles.issue(
+                self._record.session, self._brain, self._around.dice
+            )
+            update = {"newHandle": handle, "resumable": True}
+        self._send({"sessionResumptionUpdate": update})
