@@ -302,6 +302,13 @@ class CancelTool(Command, frozen=True, tag="cancel_tool"):
     id: str
 
 
+class KeepHeard(Command, frozen=True, tag="keep_heard"):
+    """The caller heard this, beginning at `at` seconds (monotonic): it belongs in the recording."""
+
+    at: float
+    pcm: Pcm8k
+
+
 class Answer(Command, frozen=True, tag="answer"):
     """Stop ringing: the agent's first words are in hand, or waiting longer would be worse."""
 
@@ -334,4 +341,5 @@ AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
 LineCommand = Play | Mark | Clear | HangUp
 ModelCommand = SendAudio | SendText | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
-AnyCommand = LineCommand | ModelCommand | ToolCommand | Answer | Finish
+CallCommand = KeepHeard | Answer | Finish
+AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

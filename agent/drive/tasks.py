@@ -7,10 +7,12 @@ runs as a task whose exception is read here, which is why no catch-all `except` 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+
+T = TypeVar("T")
 
 
 class Tasks:
@@ -37,6 +39,13 @@ class Tasks:
         task = asyncio.create_task(work, name=f"{self.name}/{child}")
         self._children.add(task)
         task.add_done_callback(self._ended)
+        return task
+
+    def start_read(self, child: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run `work` whose outcome its starter reads from the task; the owner only sees to its end."""
+        task = asyncio.create_task(work, name=f"{self.name}/{child}")
+        self._children.add(task)
+        task.add_done_callback(self._children.discard)
         return task
 
     async def close(self, *, grace: float = 0.0) -> None:

@@ -1,0 +1,81 @@
+"""The agent's voice on its way to the caller: downsampled, paced by the playout clock, kept until it was heard.
+
+Positions are samples of agent audio at the line's rate since the call began; they name moments of speech for turns, transcript and
+recording alike. `protect` guards a sentence of our own: it is cut by nothing, and what follows it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.audio.playout import Playout
+from agent.audio.resample import Downsample24to8
+from agent.events import Clear, Pcm8k
+
+if TYPE_CHECKING:
+    from agent.audio.playout import Heard, PlayoutOptions
+    from agent.events import AnyCommand, Mark, Pcm24k, Play
+
+KEEP = 0.2
+"""Seconds of heard audio that are handed over at a time: an entry in the flight record each, so not every frame."""
+
+
+class Downlink:
+    """Paces what one call says to its caller."""
+
+    def __init__(self, options: PlayoutOptions) -> None:
+        self.playout = Playout(options)
+        self._resample = Downsample24to8()
+        self._protected = 0
+        self._kept = 0
+        self.dropped = 0.0  # seconds
+
+    @property
+    def position(self) -> int:
+        """Where the next word will be."""
+        return self.playout.queued
+
+    @property
+    def sent(self) -> int:
+        """Position up to which the line has our audio."""
+        return self.playout.sent
+
+    def due(self, now: float) -> list[Play | Mark]:
+        """What the line gets now."""
+        return self.playout.due(now)
+
+    def feed(self, pcm: Pcm24k) -> None:
+        """Say this after all that is waiting."""
+        self.dropped += self.playout.feed(self._resample.feed(pcm)) / Pcm8k.rate
+
+    def say_whole(self, pcm: Pcm24k) -> None:
+        """Say a line of our own that nothing may cut; what follows it follows without a gap."""
+        self.feed(pcm)
+        self._resample.reset()
+        self._protected = self.position
+
+    def end_utterance(self) -> None:
+        """The sentence is complete: its last frame may leave, and a mark follows it."""
+        self.playout.end_utterance()
+        self._resample.reset()
+
+    def cut(self, now: float) -> list[AnyCommand]:
+        """Stop speaking at once, but for a protected line; nothing where nothing is unheard."""
+        if not self.unheard(now):
+            return []
+        clear = self.playout.rewind(now)
+        self.playout.drop(max(self._protected, self.playout.sent))
+        self._resample.reset()
+        return [Clear()] if clear else []
+
+    def unheard(self, now: float) -> bool:
+        """Whether anything beyond a protected line is still to be heard."""
+        return self.position > max(self.playout.heard(now), self._protected)
+
+    def take_heard(self, now: float, *, everything: bool = False) -> list[Heard]:
+        """What the caller has heard since the last time, in pieces worth keeping."""
+        heard = self.playout.heard(now)
+        if heard - self._kept < (1 if everything else KEEP * Pcm8k.rate):
+            return []
+        self._kept = heard
+        return self.playout.take_heard(now)

@@ -1,0 +1,430 @@
+"""A call as a state machine: events and time in, commands out.
+
+    RINGING --line started--> TALKING --goodbye--> ENDING --heard out--> ENDED
+                               |    ^                |
+                       line broke  line started      +--caller back--> TALKING
+                               v    |
+                              PARKED --gave up--> ENDED
+
+The whole interface is `handle(event, now)`, `tick(now)` and `deadline()`. After each call of the first two, carry out the commands
+in order and arm `deadline()`. Times are seconds, monotonic. The call begins while the phone still rings, so that the model is
+ready and the first words are in hand when the caller hears us.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, assert_never
+
+from agent import events as e
+from agent.call.downlink import Downlink
+from agent.call.metrics import CallMetrics
+from agent.call.turns import Agent, Sign, Turns
+from agent.call.uplink import Uplink
+from agent.errors import OwnFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.call.options import CallOptions, OwnLine, OwnLines
+
+
+class Phase(StrEnum):
+    """Where a call is in its life."""
+
+    RINGING = "ringing"
+    TALKING = "talking"
+    PARKED = "parked"  # the stream broke; the provider may bring the caller back
+    ENDING = "ending"  # the last words are being heard
+    ENDED = "ended"
+
+
+class Signal(StrEnum):
+    """What moves a call through its life."""
+
+    LINE_STARTED = "line_started"
+    LINE_STOPPED = "line_stopped"
+    LINE_BROKE = "line_broke"
+    GOODBYE = "goodbye"
+    CALLER_BACK = "caller_back"
+    HEARD_OUT = "heard_out"
+    GAVE_UP = "gave_up"
+
+
+P, S = Phase, Signal
+LIFE: dict[tuple[Phase, Signal], Phase] = {
+    (P.RINGING, S.LINE_STARTED): P.TALKING,
+    (P.RINGING, S.GOODBYE): P.ENDING,
+    (P.RINGING, S.GAVE_UP): P.ENDED,
+    (P.TALKING, S.LINE_STOPPED): P.ENDED,
+    (P.TALKING, S.LINE_BROKE): P.PARKED,
+    (P.TALKING, S.GOODBYE): P.ENDING,
+    (P.TALKING, S.GAVE_UP): P.ENDED,
+    (P.PARKED, S.LINE_STARTED): P.TALKING,
+    (P.PARKED, S.GOODBYE): P.ENDED,
+    (P.PARKED, S.GAVE_UP): P.ENDED,
+    (P.ENDING, S.LINE_STARTED): P.ENDING,
+    (P.ENDING, S.LINE_STOPPED): P.ENDED,
+    (P.ENDING, S.LINE_BROKE): P.ENDED,
+    (P.ENDING, S.GOODBYE): P.ENDING,
+    (P.ENDING, S.CALLER_BACK): P.TALKING,
+    (P.ENDING, S.HEARD_OUT): P.ENDED,
+    (P.ENDING, S.GAVE_UP): P.ENDED,
+}
+"""What is not in here cannot happen; a signal after the end is ignored, since peers may be slow to notice."""
+
+
+class Timer(StrEnum):
+    """Deadlines of a call; each has one meaning and one consequence."""
+
+    ANSWER = "answer"  # stop ringing
+    START = "start"  # answered, and no stream came
+    PARK = "park"  # the caller was not brought back
+    LIMIT = "limit"  # the call has lasted as long as it may
+    GOODBYE = "goodbye"  # watchdog of the last words
+    SPEAK = "speak"  # the model ended the call and says nothing
+    LINGER = "linger"  # the last words were heard; the model has not said that it is done
+    REFUSE = "refuse"  # an interrupted generation never completed
+
+
+class CallMachine:
+    """One call.
+
+    Args:
+        options: limits and habits.
+        own: what the call can say without the model.
+    """
+
+    def __init__(self, options: CallOptions, own: OwnLines) -> None:
+        self.phase = Phase.RINGING
+        self.reason = ""  # the record's `end_reason`, once it is decided
+        self.turns = Turns()
+        self.metrics = CallMetrics()
+        self._options = options
+        self._own = own
+        self._uplink = Uplink(options.uplink, 0.0)
+        self._downlink = Downlink(options.playout)
+        self._timers: dict[Timer, float] = {}
+        self._out: list[e.AnyCommand] = []
+        self._model = False  # whether there is a session, ready or not
+        self._tools: set[str] = set()
+
+    # ---- the interface
+
+    def handle(self, event: e.AnyEvent, now: float) -> list[e.AnyCommand]:
+        """Take one event; `now` never goes back."""
+        if self.phase is not Phase.ENDED:
+            HANDLERS[type(event)](self, event, now)
+        return self._flush(now)
+
+    def tick(self, now: float) -> list[e.AnyCommand]:
+        """Do what is due."""
+        for timer in [timer for timer, at in self._timers.items() if at <= now]:
+            if timer in self._timers:  # another one may have ended the call
+                self._fired(timer, now)
+        return self._flush(now)
+
+    def deadline(self) -> float | None:
+        """When to call `tick`, None where only an event can change anything."""
+        times = [*self._timers.values(), self._downlink.playout.deadline(), self._uplink.deadline()]
+        return min((at for at in times if at is not None), default=None)
+
+    # ---- the call's life
+
+    def _call_started(self, event: e.CallStarted, now: float) -> None:
+        self._uplink = Uplink(self._options.uplink, now)
+        self._model = True
+        self._timers[Timer.ANSWER] = now + self._options.answer_within
+        if self._own.disclosure is not None:
+            self._say(self._own.disclosure)
+
+    def _call_abandoned(self, event: e.CallAbandoned, now: float) -> None:
+        self._go(Signal.GAVE_UP, now, event.reason)
+
+    def _line_started(self, event: e.LineStarted, now: float) -> None:
+        for waiting in (Timer.ANSWER, Timer.START, Timer.PARK):
+            self._timers.pop(waiting, None)
+        self._timers.setdefault(Timer.LIMIT, now + self._options.max_seconds)
+        self._downlink.playout.attach(now)
+        self._go(Signal.LINE_STARTED, now)
+
+    def _line_ended(self, event: e.LineEnded, now: float) -> None:
+        self._downlink.playout.detach(now)
+        if event.reason == "stopped":
+            self._go(Signal.LINE_STOPPED, now, "caller_hung_up")
+        else:
+            self._go(Signal.LINE_BROKE, now, "line_lost")
+
+    def _answer(self, now: float) -> None:
+        """Stop ringing, once."""
+        if self._timers.pop(Timer.ANSWER, None) is not None:
+            self._out.append(e.Answer())
+            self._timers[Timer.START] = now + self._options.start_within
+
+    def _go(self, signal: Signal, now: float, reason: str = "") -> None:
+        if self.phase is Phase.ENDED:
+            return
+        try:
+            self.phase = LIFE[self.phase, signal]
+        except KeyError:
+            raise OwnFault(f"a call that is {self.phase} was told {signal}") from None
+        if signal is Signal.CALLER_BACK:
+            self.reason = ""
+            for timer in (Timer.GOODBYE, Timer.SPEAK, Timer.LINGER):
+                self._timers.pop(timer, None)
+        if reason and not self.reason:
+            self.reason = reason if self.phase in {Phase.ENDING, Phase.ENDED} else ""
+        if self.phase is Phase.PARKED:
+            self._timers[Timer.PARK] = now + self._options.park_within
+        elif self.phase is Phase.ENDING:
+            self._timers[Timer.GOODBYE] = now + self._options.goodbye_within
+        elif self.phase is Phase.ENDED:
+            self._end(now)
+
+    def _end(self, now: float) -> None:
+        self._timers.clear()
+        self._model_gone()
+        self._keep_heard(now, everything=True)
+        self._downlink.playout.detach(now)
+        self._out.extend(e.CancelTool(id=tool) for tool in sorted(self._tools))
+        self._tools.clear()
+        self._out.extend((e.HangUp(), e.Finish(self.reason or "internal_error")))
+
+    def _fired(self, timer: Timer, now: float) -> None:
+        if timer is Timer.ANSWER:
+            self._answer(now)
+            return
+        del self._timers[timer]
+        match timer:
+            case Timer.START:
+                self._go(Signal.GAVE_UP, now, "no_start")
+            case Timer.PARK:
+                self._go(Signal.GAVE_UP, now, "line_lost")
+            case Timer.LIMIT:
+                self._close_with(self._own.time_limit, "time_limit", now)
+            case Timer.GOODBYE:
+                self._last_words_late(now)
+            case Timer.SPEAK:
+                self._model_silent(now)
+            case Timer.LINGER:
+                self._go(Signal.HEARD_OUT, now)
+            case Timer.REFUSE:
+                self.turns.move(Sign.GONE)
+            case _:
+                assert_never(timer)
+
+    def _last_words_late(self, now: float) -> None:
+        """The watchdog of the last words: it waits for what is still playing, and for nothing else."""
+        left = self._downlink.playout.unplayed(now)
+        if left > 0:
+            self._timers[Timer.GOODBYE] = now + left + self._options.playout.patience
+        else:
+            self._go(Signal.HEARD_OUT, now)
+
+    def _model_silent(self, now: float) -> None:
+        """The model ended the call and has no more to say; whoever is still speaking is heard first."""
+        quiet_at = self.turns.caller_last_heard() + self._options.speak_within
+        if quiet_at > now:
+            self._timers[Timer.SPEAK] = quiet_at
+        elif self.phase is Phase.TALKING:
+            self._go(Signal.GOODBYE, now, "agent_hung_up")
+        else:
+            self._go(Signal.HEARD_OUT, now)
+
+    def _close_with(self, line: OwnLine, reason: str, now: float) -> None:
+        """Say one honest sentence of our own after what is queued, then hang up."""
+        if self.phase is Phase.ENDING:
+            return
+        self._model_gone()
+        if self.phase is Phase.RINGING and Timer.ANSWER in self._timers:
+            self._go(Signal.GAVE_UP, now, reason)  # not answered: the webhook speaks for us
+            return
+        self._say(line)
+        self._downlink.end_utterance()
+        self._go(Signal.GOODBYE, now, reason)
+
+    # ---- the caller
+
+    def _line_audio(self, event: e.LineAudio, now: float) -> None:
+        if self._uplink.feed(event.pcm, now):
+            self.turns.caller_voiced(now)
+
+    def _line_mark(self, event: e.LineMark, now: float) -> None:
+        self._downlink.playout.mark_played(event.name, now)
+
+    def _caller_said(self, event: e.CallerSaid, now: float) -> None:
+        self.turns.caller_said(event.text)
+        # A late transcription of what is being answered is no interruption: there must be a voice on the line.
+        if self.turns.caller_spoke_since_reply():
+            self._caller_interrupts(now)
+
+    def _caller_activity(self, event: e.CallerActivity, now: float) -> None:
+        if event.active:
+            self._caller_interrupts(now)
+
+    def _caller_interrupts(self, now: float) -> None:
+        """Stop a reply that is generated but not yet heard; while it is generated, the model says `interrupted`."""
+        if self.turns.state in {Agent.SPOKEN, Agent.QUIET}:
+            self._cut(now)
+
+    # ---- the agent
+
+    def _model_ready(self, event: e.ModelReady, now: float) -> None:
+        self._uplink.open()
+        self._uplink.say(e.SendText(self._options.greeting))
+
+    def _model_audio(self, event: e.ModelAudio, now: float) -> None:
+        if self.turns.state is Agent.REFUSING:
+            self.metrics.refused_ms += event.pcm.seconds * 1000
+            return
+        if self.phase is Phase.ENDING and self.reason != "agent_hung_up":
+            return  # our own last line is the last
+        self._timers.pop(Timer.SPEAK, None)
+        turn = self.turns.reply_audio(now, self._downlink.position)
+        self._downlink.feed(event.pcm)
+        turn.end = self._downlink.position
+        self._answer(now)
+
+    def _agent_said(self, event: e.AgentSaid, now: float) -> None:
+        self.turns.agent_said(event.text)
+
+    def _generation_complete(self, event: e.GenerationComplete, now: float) -> None:
+        if self.turns.move(Sign.GENERATED) is Agent.SPEAKING:
+            self._downlink.end_utterance()
+
+    def _turn_complete(self, event: e.TurnComplete, now: float) -> None:
+        self._timers.pop(Timer.REFUSE, None)
+        if self.turns.move(Sign.COMPLETE) is Agent.SPEAKING:
+            self._downlink.end_utterance()
+
+    def _interrupted(self, event: e.Interrupted, now: float) -> None:
+        if self.turns.move(Sign.INTERRUPTED) in {Agent.SPEAKING, Agent.SPOKEN}:
+            self._timers[Timer.REFUSE] = now + self._options.refuse_late
+        self._cut(now)
+
+    def _cut(self, now: float) -> None:
+        """Barge-in: stop the voice at once and remember what was heard of it."""
+        if not self._downlink.unheard(now):
+            return
+        self._keep_heard(now, everything=True)
+        self._out.extend(self._downlink.cut(now))
+        self.turns.cut(self._downlink.position)
+        self.metrics.barge_ins += 1
+        if self.phase is Phase.ENDING and self.reason == "agent_hung_up":
+            # The caller has more to say: the call goes on if the model answers, and ends if it is silent.
+            self._go(Signal.CALLER_BACK, now)
+            self._timers[Timer.SPEAK] = now + self._options.speak_within
+
+    def _say(self, line: OwnLine) -> None:
+        start = self._downlink.position
+        self._downlink.say_whole(line.pcm)
+        self.turns.own_line(line.text, start, self._downlink.position)
+
+    # ---- the session and its tools
+
+    def _tool_called(self, event: e.ToolCalled, now: float) -> None:
+        self._tools.add(event.id)
+        self._out.append(e.StartTool(event.id, event.name, event.args))
+
+    def _tools_cancelled(self, event: e.ToolsCancelled, now: float) -> None:
+        for tool in event.ids:
+            if tool in self._tools:
+                self._tools.discard(tool)
+                self._out.append(e.CancelTool(tool))
+
+    def _tool_finished(self, event: e.ToolFinished, now: float) -> None:
+        if event.id not in self._tools:
+            return  # cancelled: it must not be answered (Live API: `toolCallCancellation`)
+        self._tools.discard(event.id)
+        self.metrics.tools += 1
+        self._uplink.say(e.SendToolResult(event.id, event.name, event.response))
+        if event.effect is not None and self.phase in {Phase.TALKING, Phase.ENDING}:
+            self._go(Signal.GOODBYE, now, "agent_hung_up")
+            if self.turns.caller_spoke_since_reply():
+                self._timers[Timer.SPEAK] = now + self._options.speak_within
+
+    def _model_usage(self, event: e.ModelUsage, now: float) -> None:
+        self.metrics.bill(event)
+
+    def _model_ended(self, event: e.ModelEnded, now: float) -> None:
+        if not self._model:
+            return
+        if self.phase is Phase.ENDING:
+            self._model_gone()
+        else:
+            self._close_with(self._own.trouble, "model_lost", now)
+
+    def _model_gone(self) -> None:
+        """Nobody listens and nobody speaks any more; what was said and queued is still heard."""
+        if self._model:
+            self._model = False
+            self._uplink.close()
+            self._out.append(e.CloseModel())
+            if self.turns.move(Sign.GONE) is Agent.SPEAKING:
+                self._downlink.end_utterance()
+
+    def _noted(self, event: e.AnyEvent, now: float) -> None:
+        """The record has it; the call does nothing about it."""
+
+    # ---- what is due
+
+    def _flush(self, now: float) -> list[e.AnyCommand]:
+        """The commands of this step, in the order in which they must be carried out."""
+        if self.phase is not Phase.ENDED:
+            self._out.extend(self._downlink.due(now))
+            self._out.extend(self._uplink.due(now))
+            self.turns.sent(now, speech=self._uplink.speech_sent, position=self._downlink.sent)
+            self._keep_heard(now)
+            if self._downlink.playout.overdue(now):
+                self._out.append(e.HangUp())
+                self._line_ended(e.LineEnded("lost"), now)
+            if self.phase is Phase.ENDING:
+                self._heard_out(now)
+        out, self._out = self._out, []
+        return out
+
+    def _heard_out(self, now: float) -> None:
+        """Hang up when the last words were heard to their mark and the model has no more."""
+        if Timer.START in self._timers or Timer.SPEAK in self._timers:
+            return
+        if not self._downlink.playout.settled(now) or self.turns.state is Agent.SPEAKING:
+            self._timers.pop(Timer.LINGER, None)
+        elif self.turns.state is Agent.QUIET:
+            self._go(Signal.HEARD_OUT, now)
+        else:
+            self._timers.setdefault(Timer.LINGER, now + self._options.linger)
+
+    def _keep_heard(self, now: float, *, everything: bool = False) -> None:
+        for heard in self._downlink.take_heard(now, everything=everything):
+            self.turns.heard(heard.at, heard.position, heard.pcm.samples, heard.pcm.rate)
+            self._out.append(e.KeepHeard(heard.at, heard.pcm))
+        self.metrics.dropped_up_ms = self._uplink.dropped * 1000
+        self.metrics.dropped_down_ms = self._downlink.dropped * 1000
+        self.metrics.underruns = self._downlink.playout.underruns
+
+
+HANDLERS: dict[type[e.AnyEvent], Callable[[CallMachine, Any, float], None]] = {
+    e.LineAudio: CallMachine._line_audio,
+    e.ModelAudio: CallMachine._model_audio,
+    e.LineMark: CallMachine._line_mark,
+    e.LineStarted: CallMachine._line_started,
+    e.LineEnded: CallMachine._line_ended,
+    e.LineDigit: CallMachine._noted,
+    e.CallStarted: CallMachine._call_started,
+    e.CallAbandoned: CallMachine._call_abandoned,
+    e.ModelReady: CallMachine._model_ready,
+    e.Interrupted: CallMachine._interrupted,
+    e.GenerationComplete: CallMachine._generation_complete,
+    e.TurnComplete: CallMachine._turn_complete,
+    e.CallerSaid: CallMachine._caller_said,
+    e.AgentSaid: CallMachine._agent_said,
+    e.CallerActivity: CallMachine._caller_activity,
+    e.ToolCalled: CallMachine._tool_called,
+    e.ToolsCancelled: CallMachine._tools_cancelled,
+    e.ToolFinished: CallMachine._tool_finished,
+    e.ModelGoingAway: CallMachine._noted,
+    e.ModelHandle: CallMachine._noted,
+    e.ModelUsage: CallMachine._model_usage,
+    e.ModelEnded: CallMachine._model_ended,
+}
+"""What a call does about each event; a test holds it equal to the vocabulary."""

@@ -1,0 +1,78 @@
+"""How a call behaves: plain frozen data that the server fills in from settings and the agent's file."""
+
+from __future__ import annotations
+
+import msgspec
+
+from agent.audio.playout import PlayoutOptions
+from agent.events import Pcm24k
+
+
+class UplinkOptions(msgspec.Struct, frozen=True):
+    """The caller's audio on its way to the model.
+
+    Attributes:
+        message: seconds of audio in one message in steady state (Live API best practices: 20 to 40 ms, at most 100).
+        merged: seconds of audio in one message while a backlog is worked off.
+        messages: messages of all kinds in any sliding second.
+        speed: how many times faster than real time a backlog goes, at most.
+        before_ready: seconds of audio kept while the session is not ready.
+        backlog: seconds of audio kept while the session is ready but slow.
+    """
+
+    message: float = 0.02
+    merged: float = 0.1
+    messages: int = 60
+    speed: float = 4.0
+    before_ready: float = 10.0
+    backlog: float = 30.0
+
+
+class CallOptions(msgspec.Struct, frozen=True):
+    """Limits and habits of one call; all times in seconds.
+
+    Attributes:
+        greeting: what the model is asked so that it speaks first.
+        answer_within: ringing ends after this even where the greeting is not in hand (Twilio gives up at 15 s).
+        start_within: an answered call whose stream does not start is given up.
+        park_within: a call whose stream broke waits this long for the caller to be brought back.
+        max_seconds: longest conversation.
+        goodbye_within: watchdog of the last words; renewed while they play.
+        speak_within: how long a model that ended the call without a word may take to say one.
+        linger: after the last words were heard, how long the model may take to say that its turn is over.
+        refuse_late: how long audio of an interrupted generation is refused where `turnComplete` does not come.
+    """
+
+    greeting: str
+    answer_within: float = 2.0
+    start_within: float = 25.0
+    park_within: float = 10.0
+    max_seconds: float = 3600.0
+    goodbye_within: float = 10.0
+    speak_within: float = 3.0
+    linger: float = 1.0
+    refuse_late: float = 1.0
+    uplink: UplinkOptions = UplinkOptions()
+    playout: PlayoutOptions = PlayoutOptions()
+
+
+class OwnLine(msgspec.Struct, frozen=True):
+    """A sentence that Pickup says itself, without the model: its name, its words and its sound."""
+
+    name: str
+    text: str
+    pcm: Pcm24k
+
+
+class OwnLines(msgspec.Struct, frozen=True):
+    """What a call can say by itself.
+
+    Attributes:
+        trouble: the model is gone and the call ends.
+        time_limit: the call has lasted as long as it may.
+        disclosure: the first words of the call, where the agent's file does not waive them.
+    """
+
+    trouble: OwnLine
+    time_limit: OwnLine
+    disclosure: OwnLine | None = None

@@ -1,0 +1,140 @@
+"""Drives one call: events in, in order; commands out; one wake-up armed. It decides nothing.
+
+All that happens to a call passes through one inbox and is handled in one task, the call's own, so that a fault of the machine ends
+this call and no other. `feed` may be called from any task or callback of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from agent import events as e
+from agent.errors import OwnFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.call.machine import CallMachine
+    from agent.call.ports import Line, Model, Recorder, Toolbox
+    from agent.drive.wakeups import Wakeups
+
+INBOX = 4096
+"""Events that may wait: 40 s of a call. A call that is further behind has a fault of ours and is ended."""
+
+
+class CallSession:
+    """Joins a machine to its line, model, tools and recorder.
+
+    Args:
+        machine: decides.
+        wakeups: the clock, and who wakes us.
+        recorder: keeps what happened.
+        answered: called once when the phone may stop ringing.
+    """
+
+    def __init__(
+        self,
+        machine: CallMachine,
+        *,
+        wakeups: Wakeups,
+        recorder: Recorder,
+        answered: Callable[[], None],
+    ) -> None:
+        self.machine = machine
+        self.model: Model | None = None
+        self.tools: Toolbox | None = None
+        self.started = wakeups.now()
+        self._line: Line | None = None
+        self._now = wakeups.now
+        self._wakeup = wakeups.register(lambda _: self._stir())
+        self._recorder = recorder
+        self._answered = answered
+        self._inbox: deque[tuple[float, e.AnyEvent]] = deque()
+        self._stirred: asyncio.Future[None] | None = None
+        self._finished: str | None = None
+        self._carry: dict[type[e.AnyCommand], Callable[[e.AnyCommand], None]] = {
+            e.Play: self._to_line,
+            e.Mark: self._to_line,
+            e.Clear: self._to_line,
+            e.HangUp: self._to_line,
+            e.SendAudio: self._to_model,
+            e.SendText: self._to_model,
+            e.SendToolResult: self._to_model,
+            e.CloseModel: self._to_model,
+            e.StartTool: self._to_tools,
+            e.CancelTool: self._to_tools,
+            e.KeepHeard: self._keep,
+            e.Answer: lambda _: self._answered(),
+            e.Finish: self._finish,
+        }
+
+    def feed(self, event: e.AnyEvent) -> None:
+        """Something happened; it is handled in its turn."""
+        if len(self._inbox) >= INBOX:
+            raise OwnFault(f"{INBOX} events wait for the call's task")
+        self._inbox.append((self._now(), event))
+        self._stir()
+
+    def attach(self, line: Line, leg: int) -> None:
+        """The caller is on `line` from now on."""
+        self._line = line
+        self.feed(e.LineStarted(leg))
+
+    async def run(self) -> str:
+        """Live the call to its end.
+
+        Returns:
+            The record's `end_reason`.
+        """
+        try:
+            while self._finished is None:
+                self._stirred = asyncio.get_running_loop().create_future()
+                if not self._inbox:
+                    await self._stirred
+                self._drain()
+        finally:
+            self._wakeup.at(None)
+        return self._finished
+
+    def _drain(self) -> None:
+        """Handle what has come, then what is due; arm the next wake-up."""
+        while self._inbox:
+            now, event = self._inbox.popleft()
+            self._do(now, event, self.machine.handle(event, now))
+        now = self._now()
+        deadline = self.machine.deadline()
+        if deadline is not None and deadline <= now:
+            self._do(now, None, self.machine.tick(now))
+            deadline = self.machine.deadline()
+        self._wakeup.at(deadline)
+
+    def _do(self, now: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
+        for command in commands:
+            self._carry[type(command)](command)
+        self._recorder.record(now - self.started, event, commands)
+
+    def _stir(self) -> None:
+        if self._stirred is not None and not self._stirred.done():
+            self._stirred.set_result(None)
+
+    def _to_line(self, command: e.AnyCommand) -> None:
+        if self._line is not None:
+            self._line.send(command)  # type: ignore[arg-type]
+
+    def _to_model(self, command: e.AnyCommand) -> None:
+        if self.model is not None:
+            self.model.send(command)  # type: ignore[arg-type]
+
+    def _to_tools(self, command: e.AnyCommand) -> None:
+        if self.tools is not None:
+            self.tools.send(command)  # type: ignore[arg-type]
+
+    def _keep(self, command: e.AnyCommand) -> None:
+        assert isinstance(command, e.KeepHeard)
+        self._recorder.heard(command.at - self.started, command.pcm)
+
+    def _finish(self, command: e.AnyCommand) -> None:
+        assert isinstance(command, e.Finish)
+        self._finished = command.reason

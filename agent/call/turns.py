@@ -1,0 +1,269 @@
+"""Who speaks: the agent's generations, the caller's utterances, and the turns that they make.
+
+A generation of the model runs through four states:
+
+    QUIET ---audio---> SPEAKING ---generated---> SPOKEN ---complete---> QUIET
+                          |                         |
+                          +------interrupted--------+----> REFUSING ---complete or 1 s---> QUIET
+
+Audio that arrives while REFUSING belongs to the generation that the caller interrupted; nobody must hear it. Most of a reply plays
+while SPOKEN, since the model speaks faster than real time; Gemini may or may not still say `interrupted` then, so the caller's own
+voice stops the agent there too (`CallerActivity`, or a transcription backed by sound on the line, whichever comes first).
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+import msgspec
+
+from agent.call.metrics import TurnLatency, span_ms
+from agent.call.transcript import TranscriptLine, heard_words
+
+
+class Agent(StrEnum):
+    """What the model is doing."""
+
+    QUIET = "quiet"
+    SPEAKING = "speaking"
+    SPOKEN = "spoken"
+    REFUSING = "refusing"
+
+
+class Sign(StrEnum):
+    """What moves it on."""
+
+    AUDIO = "audio"
+    GENERATED = "generated"
+    INTERRUPTED = "interrupted"
+    COMPLETE = "complete"
+    GONE = "gone"  # the session ended, or a refused generation never completed
+
+
+STATES: dict[tuple[Agent, Sign], Agent] = {
+    (Agent.QUIET, Sign.AUDIO): Agent.SPEAKING,
+    (Agent.QUIET, Sign.GENERATED): Agent.QUIET,
+    (Agent.QUIET, Sign.INTERRUPTED): Agent.QUIET,
+    (Agent.QUIET, Sign.COMPLETE): Agent.QUIET,
+    (Agent.QUIET, Sign.GONE): Agent.QUIET,
+    (Agent.SPEAKING, Sign.AUDIO): Agent.SPEAKING,
+    (Agent.SPEAKING, Sign.GENERATED): Agent.SPOKEN,
+    (Agent.SPEAKING, Sign.INTERRUPTED): Agent.REFUSING,
+    (Agent.SPEAKING, Sign.COMPLETE): Agent.QUIET,
+    (Agent.SPEAKING, Sign.GONE): Agent.QUIET,
+    (Agent.SPOKEN, Sign.AUDIO): Agent.SPEAKING,
+    (Agent.SPOKEN, Sign.GENERATED): Agent.SPOKEN,
+    (Agent.SPOKEN, Sign.INTERRUPTED): Agent.REFUSING,
+    (Agent.SPOKEN, Sign.COMPLETE): Agent.QUIET,
+    (Agent.SPOKEN, Sign.GONE): Agent.QUIET,
+    (Agent.REFUSING, Sign.AUDIO): Agent.REFUSING,
+    (Agent.REFUSING, Sign.GENERATED): Agent.REFUSING,
+    (Agent.REFUSING, Sign.INTERRUPTED): Agent.REFUSING,
+    (Agent.REFUSING, Sign.COMPLETE): Agent.QUIET,
+    (Agent.REFUSING, Sign.GONE): Agent.QUIET,
+}
+
+
+class Turn(msgspec.Struct):
+    """One exchange: what the caller said and what the agent answered. Times are seconds, monotonic; positions are playout's.
+
+    `own` marks a line of our own; it has no caller and is never cut.
+    """
+
+    n: int
+    own: bool = False
+    caller: str = ""
+    caller_start: float | None = None
+    caller_end: float | None = None
+    sent: float | None = None
+    first_byte: float | None = None
+    first_out: float | None = None
+    first_heard: float | None = None
+    last_heard: float | None = None
+    agent: str = ""
+    start: int = 0
+    end: int = 0
+    cut: bool = False
+    cut_at: int = 0
+
+    def latency(self) -> TurnLatency:
+        return TurnLatency(
+            latency_ms=span_ms(self.caller_end, self.first_heard),
+            sent_ms=span_ms(self.caller_end, self.sent),
+            model_ms=span_ms(self.sent, self.first_byte),
+            out_ms=span_ms(self.first_byte, self.first_heard),
+            frame_ms=span_ms(self.first_byte, self.first_out),
+        )
+
+
+class Turns:
+    """Follows the conversation; says whose words are whose and when the agent has to stop."""
+
+    def __init__(self) -> None:
+        self.state = Agent.QUIET
+        self.all: list[Turn] = []
+        self._words = ""  # the caller's, of the turn that has no reply yet
+        self._early = ""  # the agent's, of a reply whose audio has not begun
+        self._speech: tuple[float, float] | None = (
+            None  # first and last voiced moment since the last reply began
+        )
+        self._sent: float | None = None
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn whose reply is the latest."""
+        return self.all[-1] if self.all else None
+
+    def own_line(self, text: str, start: int, end: int) -> None:
+        """A line of our own was queued."""
+        self.all.append(Turn(n=self._next(), own=True, agent=text, start=start, end=end))
+
+    # ---- the caller
+
+    def caller_voiced(self, at: float) -> None:
+        """The frame that ended at `at` had a voice in it."""
+        self._speech = (self._speech[0] if self._speech else at, at)
+        self._sent = None
+
+    def caller_last_heard(self) -> float:
+        """When there was last a voice on the line since the latest reply began; long ago if never."""
+        return self._speech[1] if self._speech else -math.inf
+
+    def sent(self, now: float, *, speech: bool, position: int) -> None:
+        """What has left by now: whether all of the caller's `speech`, and the agent's up to `position`."""
+        if speech and self._sent is None:
+            self._sent = now
+        turn = self.current
+        if turn is not None and turn.first_out is None and turn.start < position:
+            turn.first_out = now
+
+    def caller_said(self, text: str) -> None:
+        """A fragment of transcription; a late one belongs to the turn that is being answered."""
+        turn = self.current
+        if turn is None or turn.own or self.caller_spoke_since_reply():
+            self._words += text
+        else:
+            turn.caller += text
+
+    def caller_spoke_since_reply(self) -> bool:
+        """Whether there was a voice on the line since the latest reply began."""
+        turn = self.current
+        return self._speech is not None and (
+            turn is None or turn.first_byte is None or self._speech[1] > turn.first_byte
+        )
+
+    # ---- the agent
+
+    def move(self, sign: Sign) -> Agent:
+        """Apply one sign of the model; returns the state it was in."""
+        before = self.state
+        self.state = STATES[before, sign]
+        return before
+
+    def reply_audio(self, now: float, start: int) -> Turn:
+        """The model speaks at position `start`; begins a turn where this is a new reply."""
+        before = self.move(Sign.AUDIO)
+        turn = self.current
+        goes_on = before is Agent.SPEAKING or (
+            before is Agent.SPOKEN and not self.caller_spoke_since_reply()
+        )
+        if turn is None or turn.own or not goes_on:
+            turn = self._begin(now, start)
+        return turn
+
+    def agent_said(self, text: str) -> None:
+        """A fragment of the agent's words; one that comes ahead of its audio waits for it."""
+        turn = self.current
+        early = self.state is Agent.QUIET and self.caller_spoke_since_reply()
+        if turn is None or turn.own or early:
+            self._early += text
+        else:
+            turn.agent += text
+
+    def cut(self, position: int) -> None:
+        """Whatever was said beyond `position` will not be heard."""
+        for turn in reversed(self.all):
+            if turn.own or turn.end <= position:
+                break
+            if not turn.cut:
+                turn.cut, turn.cut_at = True, max(position, turn.start)
+
+    def heard(self, at: float, position: int, samples: int, rate: int) -> None:
+        """The caller heard `samples` from `position` on, beginning at `at`."""
+        for turn in reversed(self.all):
+            if turn.end <= position and turn.last_heard is not None:
+                break
+            if turn.start < position + samples and turn.end > position:
+                begin = at + (max(turn.start, position) - position) / rate
+                until = at + (min(turn.end, position + samples) - position) / rate
+                turn.first_heard = begin if turn.first_heard is None else turn.first_heard
+                turn.last_heard = until
+
+    # ---- the record
+
+    def lines(self, started: float) -> list[TranscriptLine]:
+        """The conversation in the order in which it was heard; `started` is when the call began."""
+        lines: list[TranscriptLine] = []
+        for turn in self.all:
+            if turn.caller:
+                lines.append(_caller_line(turn, started))
+            if turn.agent or turn.end > turn.start:
+                lines.append(_agent_line(turn, started))
+        if self._words:
+            start, end = self._speech or (None, None)
+            lines.append(
+                _caller_line(
+                    Turn(self._next(), caller=self._words, caller_start=start, caller_end=end),
+                    started,
+                )
+            )
+        return lines
+
+    def _begin(self, now: float, start: int) -> Turn:
+        turn = Turn(n=self._next(), start=start, end=start, first_byte=now)
+        turn.caller, self._words = self._words, ""
+        turn.agent, self._early = self._early, ""
+        self.all.append(turn)
+        if self._speech is not None:
+            turn.caller_start, turn.caller_end = self._speech
+            turn.sent = self._sent
+        self._speech = self._sent = None
+        return turn
+
+    def _next(self) -> int:
+        """Turns are counted from 0, the greeting; a line of our own stands with the turn before it."""
+        return sum(not turn.own for turn in self.all)
+
+
+def _caller_line(turn: Turn, started: float) -> TranscriptLine:
+    text = turn.caller.strip()
+    return TranscriptLine(
+        who="caller",
+        n=turn.n,
+        start=_since(turn.caller_start, started),
+        end=_since(turn.caller_end, started),
+        text=text,
+        heard=text,
+    )
+
+
+def _agent_line(turn: Turn, started: float) -> TranscriptLine:
+    total = turn.end - turn.start
+    heard, estimated = heard_words(
+        turn.agent, turn.cut_at - turn.start if turn.cut else total, total
+    )
+    return TranscriptLine(
+        who="pickup" if turn.own else "agent",
+        n=turn.n,
+        start=_since(turn.first_heard, started),
+        end=_since(turn.last_heard, started),
+        text=turn.agent.strip(),
+        heard=heard,
+        cut=turn.cut,
+        estimated=estimated,
+    )
+
+
+def _since(at: float | None, started: float) -> float | None:
+    return None if at is None else round(at - started, 3)
