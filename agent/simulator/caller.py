@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.simulator.conversation import Manners, Phone, Utterance
 from agent.simulator.earpiece import RATE_HZ, Sounds
+from agent.simulator.phone import Manners, Phone, Utterance
 from agent.simulator.ticker import Ticker
 from agent.simulator.twilio import CallOptions, TelephoneCall
 from agent.simulator.wav import read_phone_wav, write_stereo

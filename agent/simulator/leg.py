@@ -26,8 +26,8 @@ from agent.simulator.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent.simulator.conversation import Phone, ReactiveCaller
     from agent.simulator.earpiece import Earpiece
+    from agent.simulator.phone import Phone, ReactiveCaller
     from agent.simulator.report import AnyCallEvent
     from agent.simulator.ticker import Ticker
 

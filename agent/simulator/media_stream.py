@@ -58,7 +58,7 @@ CLOSE_REASON_MAX = 123
 """Bytes of a close frame's reason (RFC 6455, section 5.5: 125 less the code)."""
 
 
-class BrokenRule(Exception):  # noqa: N818  # the field's word
+class BrokenRule(Exception):
     """The server broke a rule: the session ends."""
 
     def __init__(self, rule: str, detail: str) -> None:

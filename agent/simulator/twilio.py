@@ -38,7 +38,7 @@ from agent.simulator.wire import HandshakeRefused
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent.simulator.conversation import Phone
+    from agent.simulator.phone import Phone
     from agent.simulator.report import AnyCallEvent
     from agent.simulator.ticker import Ticker
 
@@ -82,7 +82,7 @@ class CallOptions:
     max_seconds: float = 60.0
 
 
-class WebhookFailed(Exception):  # noqa: N818  # an outcome of a call
+class WebhookFailed(Exception):
     """No TwiML came: Twilio would play "an application error has occurred"."""
 
     def __init__(self, code: int, detail: str) -> None:

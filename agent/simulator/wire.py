@@ -31,7 +31,7 @@ ABNORMAL = 1006
 """No close frame came (RFC 6455, section 7.1.5)."""
 
 
-class HandshakeRefused(Exception):  # noqa: N818  # an outcome of a call, not a fault of ours
+class HandshakeRefused(Exception):
     """The server did not answer the upgrade with 101.
 
     Attributes:
