@@ -19,7 +19,7 @@ def now() -> float:
 
 def wall() -> float:
     """Return seconds since 1970: for reports that are compared across processes."""
-    return time.time()  # noqa: TID251  # this file is the stand-ins' one clock
+    return time.time()
 
 
 async def sleep_until(deadline: float) -> None:
@@ -47,7 +47,7 @@ class Owner:
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run `work` as a task called `name` until it ends or this owner closes."""
-        task = asyncio.create_task(work, name=name)  # noqa: TID251  # owned: closed in close()
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

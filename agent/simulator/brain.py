@@ -1,0 +1,111 @@
+"""What stands behind the stand-in's wire: a brain hears PCM and answers with speech and tool calls.
+
+The wire (`gemini_session.py`) finds out when the caller speaks, paces the reply and deals with
+interruptions; a brain only decides what is said. `script.py` has one that follows a script.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from agent.simulator.ears import WINDOW_SECONDS, Utterance
+
+SPEECH_RATE_HZ = 24_000
+"""Rate of everything a brain says (Google: Live API capabilities, "output always 24kHz")."""
+
+
+class Say(NamedTuple):
+    """Speak: mono PCM16 at 24 kHz, and its words."""
+
+    pcm: bytes
+    text: str
+
+    @property
+    def seconds(self) -> float:
+        return len(self.pcm) / 2 / SPEECH_RATE_HZ
+
+
+class Call(NamedTuple):
+    """Call a tool that the client declared."""
+
+    name: str
+    args: dict[str, Any]
+
+
+Reply = tuple[Say | Call, ...]
+"""What is said and called, in order; empty: the brain has nothing to say."""
+
+
+class Heard(NamedTuple):
+    """What the brain made of an utterance: its transcription, and the answer to it."""
+
+    text: str
+    reply: Reply
+
+
+class Brain(Protocol):
+    """One conversation's mind. It keeps its place when a session is resumed."""
+
+    def prompted(self, text: str) -> Reply:
+        """Answer a written message of the client."""
+        ...
+
+    def heard(self, utterance: Utterance) -> Heard:
+        """Answer what the caller said."""
+        ...
+
+    def answered(self, tool: str, response: dict[str, Any]) -> Reply:
+        """Go on after a tool's result."""
+        ...
+
+
+def described(utterance: Utterance) -> str:
+    """Return the transcription of speech that nobody recognised: `[speech 2.4 s]`."""
+    return f"[speech {utterance.seconds:.1f} s]"
+
+
+class BenchBrain:
+    """Answers every utterance with the same length of speech-like sound, for measurements."""
+
+    def __init__(self, reply_seconds: float, greeting_seconds: float | None = None) -> None:
+        self._reply = self._say(reply_seconds)
+        self._greeting = self._say(reply_seconds if greeting_seconds is None else greeting_seconds)
+
+    def prompted(self, text: str) -> Reply:
+        """Greet, whatever was asked."""
+        del text
+        return (self._greeting,)
+
+    def heard(self, utterance: Utterance) -> Heard:
+        """Answer at length."""
+        return Heard(described(utterance), (self._reply,))
+
+    def answered(self, tool: str, response: dict[str, Any]) -> Reply:
+        """Say nothing: it calls no tools."""
+        del tool, response
+        return ()
+
+    @staticmethod
+    def _say(seconds: float) -> Say:
+        words = " ".join(["word"] * max(1, round(seconds * 2.5)))
+        return Say(speechlike(seconds), words)
+
+
+def speechlike(seconds: float, rate_hz: int = SPEECH_RATE_HZ) -> bytes:
+    """Return PCM16 mono that a voice detector takes for speech, at full level from its first sample.
+
+    A voice-like tone complex at 120 Hz whose level swings by 12 dB four times a second (about a
+    syllable each), around -20 dBFS: never quiet for as long as a detector's window.
+    """
+    count = int(seconds * rate_hz)
+    time = np.arange(count) / rate_hz
+    tone = np.zeros(count)
+    for harmonic in range(1, 26):
+        tone += np.cos(2 * np.pi * 120 * harmonic * time + harmonic**2) / harmonic
+    syllables = 0.625 + 0.375 * np.cos(2 * np.pi * 4 * time)
+    loudness = 0.1 / max(1e-9, float(np.sqrt(np.mean((tone * syllables) ** 2)))) if count else 0.0
+    # a first sample that counts: latency is measured from the onset
+    fade_in = np.minimum(1.0, 0.2 + time / WINDOW_SECONDS)
+    return np.asarray(tone * syllables * fade_in * loudness * 32767, "<i2").tobytes()

@@ -1,0 +1,212 @@
+"""The model's side of a session: turns of speech and tool calls, and what interrupts them."""
+
+from __future__ import annotations
+
+import binascii
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, assert_never
+
+from agent.simulator.brain import SPEECH_RATE_HZ, Call, Reply, Say
+from agent.simulator.generation import Finished, Part, Turn, Words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.simulator.conversation import Surroundings
+    from agent.simulator.gemini_setup import Wishes
+    from agent.simulator.tool_desk import ToolDesk
+
+TOKENS_PER_SECOND = 25
+"""Audio, both ways (https://ai.google.dev/gemini-api/docs/tokens)."""
+
+TURN_COMPLETE_AFTER_INTERRUPTED_SECONDS = 0.05
+MOST_QUEUED_REPLIES = 8  # when full, the oldest is dropped: the client talks over the model anyway
+
+
+def audio_part(pcm: bytes) -> dict[str, Any]:
+    """Return a `modelTurn` with one chunk of audio."""
+    data = binascii.b2a_base64(pcm, newline=False).decode("ascii")
+    blob = {"mimeType": f"audio/pcm;rate={SPEECH_RATE_HZ}", "data": data}
+    return {"parts": [{"inlineData": blob}], "role": "model"}
+
+
+class Speaker:
+    """Speaks replies, one turn at a time.
+
+    Attributes:
+        context_tokens: Size of the conversation so far: every turn bills all of it.
+        late_audio: Fault: audio goes on after `interrupted`.
+        empty_turns: Fault: so many of the next replies are a `turnComplete` and nothing else.
+        stall_seconds: Fault: a pause that waits for the next reply.
+    """
+
+    def __init__(
+        self,
+        wishes: Wishes,
+        around: Surroundings,
+        desk: ToolDesk,
+        resumable: Callable[[bool, float], None],
+    ) -> None:
+        """Take what it works with.
+
+        Args:
+            wishes: The client's.
+            around: The session's.
+            desk: Where tool calls wait.
+            resumable: Told when a turn begins (False) and is over (True).
+        """
+        self._wishes = wishes
+        self._around = around
+        self._desk = desk
+        self._resumable = resumable
+        self._turn: Turn | None = None
+        self._queued: deque[Reply] = deque(maxlen=MOST_QUEUED_REPLIES)
+        self._speaks_from = 0.0  # not before the last turn's turnComplete is out
+        self.context_tokens = 0
+        self.late_audio = False
+        self.empty_turns = 0
+        self.stall_seconds = 0.0
+
+    @property
+    def due(self) -> float:
+        """When `tick` has something to do."""
+        return self._turn.due if self._turn is not None else float("inf")
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether the caller's speech interrupts now."""
+        if self._turn is None or not self._wishes.interrupting:
+            return False
+        return self._around.conduct.interrupts == "playback" or not self._turn.complete
+
+    def reply(self, reply: Reply, now: float) -> None:
+        """Begin a turn after the model's delay, or once the one that is being generated is out."""
+        reply = tuple(
+            step for step in reply if isinstance(step, Say) or step.name in self._wishes.functions
+        )
+        if not reply:
+            return
+        if self._turn is not None and not self._turn.complete:
+            self._queued.append(reply)
+            return
+        if self._turn is not None:
+            self._over(now)  # a new generation ends the assumed playback of the last
+        starts = max(now, self._speaks_from) + self._around.conduct.model_delay_seconds
+        if self.empty_turns:
+            self.empty_turns -= 1
+            self._around.agenda.at(starts, self._empty)
+            return
+        self._turn = Turn(reply, starts, self._around.conduct.speed, self._around.dice)
+        self._turn.stall(self.stall_seconds)
+        self.stall_seconds = 0.0
+        self._around.record.replies += 1
+        self._around.record.note(now, "reply")
+        self._resumable(False, now)
+
+    def interrupt(self, now: float) -> None:
+        """Stop the turn that is going on, if there is one: `interrupted`, later `turnComplete`.
+
+        An interrupted turn has no `generationComplete` (Google: Live API reference).
+        """
+        turn, self._turn = self._turn, None
+        self._queued.clear()
+        if turn is None:
+            return
+        content: dict[str, Any] = {"interrupted": True}
+        rest = turn.rest() if self.late_audio else b""
+        if rest:
+            content["modelTurn"] = audio_part(rest)
+        self._around.send({"serverContent": content})
+        if rest:
+            self._around.send({"serverContent": {"modelTurn": audio_part(rest)}})
+        self._around.record.interruptions += 1
+        self._around.record.note(now, "interrupted")
+        if ids := self._desk.cancel(now):
+            self._around.send({"toolCallCancellation": {"ids": ids}})
+        self._speaks_from = now + TURN_COMPLETE_AFTER_INTERRUPTED_SECONDS
+        self._around.agenda.at(self._speaks_from, partial(self._turn_complete, turn))
+
+    def tool_answered(self, now: float) -> None:
+        """Go on where a blocking tool was waited for."""
+        if self._turn is not None and not self._desk.holding:
+            self._turn.release(now)
+
+    def stall(self, seconds: float) -> None:
+        """Pause the reply that is being generated, or the next one."""
+        if self._turn is not None and not self._turn.complete:
+            self._turn.stall(seconds)
+        else:
+            self.stall_seconds += seconds
+
+    def tick(self, now: float) -> None:
+        """Send what is due."""
+        turn = self._turn
+        if turn is None:
+            return
+        if turn.complete:
+            self._over(now)
+            return
+        if not turn.started:
+            # one empty serverContent with usage comes before the first audio
+            # (https://github.com/livekit/agents/issues/5238)
+            turn.started = True
+            self._around.send({"serverContent": {}, "usageMetadata": self._usage(0.0)})
+            self._around.record.note(now, "first_audio")
+        match turn.take(now):
+            case Part(pcm):
+                self._around.send({"serverContent": {"modelTurn": audio_part(pcm)}})
+                self._around.record.audio_out_ms += len(pcm) * 500 / SPEECH_RATE_HZ
+            case Words(text, last):
+                self._say_words(text, last)
+            case Call(name, args):
+                call_id = self._desk.call(name)
+                call = {"id": call_id, "name": name, "args": args}
+                self._around.send({"toolCall": {"functionCalls": [call]}})
+                self._around.record.note(now, "tool_call", f"{name} {call_id}")
+                if name in self._desk.blocking:
+                    turn.hold(now)
+            case Finished():
+                self._around.send({"serverContent": {"generationComplete": True}})
+                if self._queued:
+                    self.reply(self._queued.popleft(), now)
+            case _ as never:
+                assert_never(never)
+
+    def _say_words(self, text: str, last: bool) -> None:
+        if not self._wishes.output_transcription:
+            return
+        transcription: dict[str, Any] = {"text": text}
+        if last and self._around.dice.random() < 0.5:
+            transcription["finished"] = True
+        message: dict[str, Any] = {"serverContent": {"outputTranscription": transcription}}
+        if self._around.dice.random() < 0.2:  # several fields in one message
+            message["usageMetadata"] = self._usage(0.0)
+        self._around.send(message)
+
+    def _over(self, now: float) -> None:
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            self._turn_complete(turn, now)
+
+    def _turn_complete(self, turn: Turn, now: float) -> None:
+        usage = self._usage(turn.audio_seconds)
+        self.context_tokens = usage["totalTokenCount"]
+        self._around.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
+        self._around.record.note(now, "turn_complete")
+        self._resumable(self._turn is None, now)
+
+    def _empty(self, now: float) -> None:
+        self._around.send({"serverContent": {"turnComplete": True}})
+        self._around.record.note(now, "turn_complete", "empty")
+
+    def _usage(self, seconds: float) -> dict[str, Any]:
+        response = round(seconds * TOKENS_PER_SECOND)
+        usage: dict[str, Any] = {
+            "promptTokenCount": self.context_tokens,
+            "totalTokenCount": self.context_tokens + response,
+        }
+        if response:
+            usage["responseTokenCount"] = response
+            usage["responseTokensDetails"] = [{"modality": "AUDIO", "tokenCount": response}]
+        return usage
