@@ -1,0 +1,462 @@
+"""What the agent says, when it is sent, and what of it the caller has heard by now.
+
+One tape holds the agent's audio from the oldest sample that was not yet taken for the recording to the newest one queued.
+Positions on it are samples at the line's rate since the call's first, and three cursors move along it:
+
+    taken <= heard <= sent <= queued
+      |        |        |        +-- `feed` appends here, `drop` cuts here
+      |        |        +-- `due` sends whole frames, `rewind` goes back to what was heard
+      |        +-- the caller's ear: a clock, corrected by the provider's marks
+      +-- `take_heard` hands audio to the recording and frees it
+
+The provider plays what it is sent without a gap until it runs out; such a stretch is a run. There are two clocks over a run,
+and each is one straight line of position over time:
+
+- the provider's: `playing(now)` is where it will be when a message that we send now arrives there. It starts with the run's
+  first send, whatever the way takes, because that way delays the audio and the message alike. It decides how much to send,
+  and what a `clear` sent now leaves unheard.
+- the ear's: `heard(now)`, as we learn of it by marks: later than the provider's by the way there and back. The caller's words
+  come the same way back, so this is the clock that puts both voices of a recording where the caller heard them.
+
+An echoed mark (Twilio: Media Streams, WebSocket messages, `mark`: sent back when the audio before it has been played) is late
+by that way and by every stall of ours, so the smallest delay of the last five is the truth and the others are noise. How that
+smallest one changes over a run is the drift of the provider's clock against ours, or a hole on its side that we did not see.
+
+The lead is what the provider holds for us: enough that a stall of our event loop is not heard, while `clear` empties it at
+once, so that it costs an interruption nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from agent.errors import OwnFault
+from agent.events import Mark, Pcm8k, Play
+
+SAMPLE_BYTES = 2
+LATEST_MARKS = 5
+"""How many delays are compared: one second at the default spacing, longer than a stall, shorter than any clock's drift."""
+ROUNDING = 1e-3
+"""Samples. A float of seconds after months of uptime is still exact to a tenth of this."""
+
+
+class PlayoutOptions(msgspec.Struct, frozen=True):
+    """How far ahead of the ear a line is kept. All in seconds.
+
+    Attributes:
+        lead: most audio that is sent and not yet heard.
+        top_up: nothing is sent while more than this is unheard; the distance to `lead` is the usual message.
+        mark_every: audio between two marks.
+        frame: the line's frame; only whole ones are sent.
+        limit: most audio that may wait in the queue; newer audio is dropped.
+        patience: how long after `lead` a mark may stay out before the line counts as lost.
+    """
+
+    lead: float = 0.4
+    top_up: float = 0.36
+    mark_every: float = 0.2
+    frame: float = 0.02
+    limit: float = 120.0
+    patience: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.frame <= min(self.lead, self.mark_every):
+            raise ValueError("a frame must be longer than nothing and fit into lead and mark_every")
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """A stretch that reached the caller's ear.
+
+    Attributes:
+        at: when its first sample was heard (seconds, monotonic).
+        position: its first sample on the tape.
+        pcm: the samples.
+    """
+
+    at: float
+    position: int
+    pcm: Pcm8k
+
+
+def _samples(seconds: float) -> int:
+    """Whole samples in a time, forgiving what a float of seconds cannot say."""
+    return math.floor(seconds * Pcm8k.rate + ROUNDING)
+
+
+@dataclass(slots=True)
+class _Run:
+    """A stretch that the provider plays without a gap.
+
+    Attributes:
+        start: when its first sample was sent (seconds, monotonic).
+        position: its first sample on the tape.
+        delays: echo minus sending and playing time of the latest marks; begins with what the leg knew before.
+        echoes: how many of them were this run's own.
+        delay: the smallest of `delays`: how far the ear is behind the provider's clock.
+        way: the smallest of the first few: what of `delay` is not drift.
+        drift: how far the provider fell behind since.
+        cut: ended by us, not by running out of audio.
+        recorded: when the first sample was heard, as the recording was told; that must not change afterwards.
+    """
+
+    start: float
+    position: int
+    delays: deque[float]
+    delay: float
+    echoes: int = 0
+    way: float = math.inf
+    drift: float = 0.0
+    cut: bool = False
+    recorded: float | None = None
+
+    def echoed(self, position: int, now: float) -> None:
+        """A mark at `position` came back."""
+        delay = now - self.start - (position - self.position) / Pcm8k.rate
+        self.delays.append(delay)
+        self.delay = min(self.delays)
+        self.echoes += 1
+        if self.echoes <= LATEST_MARKS:
+            self.way = min(self.way, delay)
+        else:
+            self.drift = self.delay - self.way
+
+    def heard_at(self, position: int) -> float:
+        """When the caller has heard everything before `position`, by the ear's clock."""
+        return self.start + self.delay + (position - self.position) / Pcm8k.rate
+
+    def played_at(self, position: int) -> float:
+        """When the provider has played everything before `position`, by its clock."""
+        return self.start + self.drift + (position - self.position) / Pcm8k.rate
+
+    def heard(self, now: float) -> int:
+        """The ear's position, as if audio had neither beginning nor end."""
+        return self.position + _samples(now - self.start - self.delay)
+
+    def playing(self, now: float) -> int:
+        """The provider's position, as if audio had neither beginning nor end."""
+        return self.position + _samples(now - self.start - self.drift)
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A mark that was sent and did not come back yet.
+
+    Attributes:
+        asked: when it was sent (seconds, monotonic).
+        final: it stands at an utterance's end.
+        timed: its audio was still to be played when it was sent, so that its echo tells the time.
+    """
+
+    name: str
+    position: int
+    run: _Run
+    asked: float
+    final: bool
+    timed: bool
+
+    def expected(self) -> float:
+        """When it should come back."""
+        return max(self.run.heard_at(self.position), self.asked + self.run.delay)
+
+
+@dataclass(slots=True)
+class _Tape:
+    """Samples from position `start` on; bytearray deletes at its front without moving the rest."""
+
+    start: int = 0
+    samples: bytearray = field(default_factory=bytearray)
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.samples) // SAMPLE_BYTES
+
+    def between(self, first: int, last: int) -> Pcm8k:
+        begin = (first - self.start) * SAMPLE_BYTES
+        return Pcm8k(self.samples[begin : begin + (last - first) * SAMPLE_BYTES])
+
+    def forget_before(self, position: int) -> None:
+        del self.samples[: (position - self.start) * SAMPLE_BYTES]
+        self.start = position
+
+    def cut_after(self, position: int) -> None:
+        del self.samples[(position - self.start) * SAMPLE_BYTES :]
+
+
+class Playout:
+    """Sends the agent's audio to a line in time, and knows what of it was heard.
+
+    Drive it like this: after every `attach`, `feed`, `end_utterance` and `mark_played`, and at `deadline()`, send `due(now)`.
+    Times (`now`) are seconds, monotonic; positions are samples at 8 kHz.
+    """
+
+    def __init__(self, options: PlayoutOptions) -> None:
+        self._options = options
+        self._frame = round(options.frame * Pcm8k.rate)
+        self._lead = self._whole(options.lead)
+        self._low = min(round(options.top_up * Pcm8k.rate), self._lead - self._frame)
+        self._every = self._whole(options.mark_every)
+        self._limit = round(options.limit * Pcm8k.rate)
+
+        self._tape = _Tape()
+        self._attached: float | None = None
+        self._heard = 0
+        self._sent = 0
+        self._runs: deque[_Run] = deque()  # what is not yet taken, and the current one
+        self._delay: float | None = None  # of this leg, as its last mark left it
+        self._recorded_until = -math.inf
+        self._pending: deque[_Pending] = deque()
+        self._serial = 0
+        self._marked = 0  # where the last mark stands
+        self._ends: deque[int] = deque()  # ends of utterances that are still to be marked
+        self._ended = 0  # the last one that was reached
+        self.underruns = 0
+        """How often the provider ran dry inside an utterance (by our clock)."""
+
+    def _whole(self, seconds: float) -> int:
+        """Samples of the whole frames in `seconds`."""
+        samples = round(seconds * Pcm8k.rate)
+        return samples - samples % self._frame
+
+    # ---- what is said ------------------------------------------------------------------------------------------------
+
+    @property
+    def sent(self) -> int:
+        """Position up to which audio was sent; always a whole number of frames."""
+        return self._sent
+
+    @property
+    def queued(self) -> int:
+        """Position at which the next `feed` begins."""
+        return self._tape.end
+
+    def feed(self, pcm: Pcm8k) -> int:
+        """Queue audio.
+
+        Returns:
+            Samples that were dropped (the newest), because the queue holds at most `limit` seconds.
+
+        Raises:
+            OwnFault: half a sample at the end.
+        """
+        if len(pcm) % SAMPLE_BYTES:
+            raise OwnFault(f"{len(pcm)} bytes are not whole samples")
+        room = max(0, self._limit - (self.queued - self._sent))
+        dropped = max(0, pcm.samples - room)
+        self._tape.samples += pcm[: room * SAMPLE_BYTES] if dropped else pcm
+        if self._heard - self._tape.start > self._limit:
+            # Nobody takes what was heard: it is bounded all the same, the oldest goes.
+            self._tape.forget_before(self._heard - self._limit)
+        return dropped
+
+    def end_utterance(self) -> int:
+        """Pad the last frame with silence and have a mark sent right after it.
+
+        Returns:
+            The position of the utterance's end.
+        """
+        self._tape.samples += bytes(-self.queued % self._frame * SAMPLE_BYTES)
+        end = self.queued
+        if end > max(self._marked, *self._ends, 0):
+            self._ends.append(end)
+        elif not self._ends:
+            self._ended = end
+        return end
+
+    def drop(self, position: int) -> None:
+        """Cut the queue so that it ends at `position`; what was sent stays (`rewind` first).
+
+        What is fed next begins another utterance where `position` is the end of one, or `sent`; otherwise call
+        `end_utterance` in between.
+        """
+        position = max(position, self._sent)
+        if position < self.queued:
+            self._tape.cut_after(position)
+        while self._ends and self._ends[-1] > position:
+            self._ends.pop()
+        if position == self._sent:
+            self._ended = position
+
+    # ---- the line ----------------------------------------------------------------------------------------------------
+
+    def attach(self, now: float) -> None:
+        """A line is there. A second leg begins with what the first did not play."""
+        if self._attached is not None:
+            self.detach(now)
+        self._attached = now
+        self._delay = None
+
+    def detach(self, now: float) -> None:
+        """The line is gone, and with it what it held for us: that returns to the queue."""
+        self.rewind(now)
+        self._attached = None
+
+    def due(self, now: float) -> list[Play | Mark]:
+        """What to send now, in this order; each mark confirms the audio before it."""
+        commands: list[Play | Mark] = []
+        if self._attached is None:
+            return commands
+        if self._end_is_sent():
+            commands.append(self._mark(now))
+        playing = self._playing(now)
+        if self._sent - playing > self._low:
+            return commands
+        end = min(self.queued, playing + self._lead)
+        end -= end % self._frame
+        if end > self._sent and (playing == self._sent or self._runs[-1].cut):
+            self._start_run(now)
+        while self._sent < end:
+            stop = min(end, self._next_mark())
+            commands.append(Play(self._tape.between(self._sent, stop)))
+            self._sent = stop
+            if stop == self._next_mark():
+                commands.append(self._mark(now))
+        return commands
+
+    def deadline(self) -> float | None:
+        """When `due` gives something next or a mark becomes overdue; in the past: at once."""
+        if self._attached is None:
+            return None
+        if self._end_is_sent():
+            return self._attached
+        overdue = self._overdue_at()
+        if self.queued - self._sent < self._frame:
+            return overdue
+        if self._sent - self._heard <= self._low:
+            return self._attached
+        topping_up = self._runs[-1].played_at(self._sent - self._low)
+        return topping_up if overdue is None else min(topping_up, overdue)
+
+    def rewind(self, now: float) -> bool:
+        """Put what was sent and not heard back at the head of the queue, and void its marks.
+
+        What the provider plays until our `Clear` arrives will be heard: it stays sent, up to the end of the frame, because
+        providers play whole packets.
+
+        Returns:
+            Whether the line holds unheard audio, and so must be told to `Clear` it.
+        """
+        playing = self._playing(now)
+        unheard = playing < self._sent and not self._runs[-1].cut
+        self._sent = min(self._sent, math.ceil(playing / self._frame) * self._frame)
+        # Twilio returns all pending marks on `clear`. Those of audio that was heard by then change nothing (the clock has
+        # passed them), the others are no proof of anything: from here on they are names that we do not know.
+        for mark in reversed(self._pending):
+            if mark.final and mark.position > self._sent:
+                self._ends.appendleft(mark.position)
+        self._pending.clear()
+        self._marked = min(self._marked, self._sent)
+        if self._runs:
+            self._runs[-1].cut = True
+        return unheard
+
+    def _start_run(self, now: float) -> None:
+        start = now
+        if self._runs:
+            last = self._runs[-1]
+            dry = last.played_at(self._sent)
+            start = max(now, dry)
+            if _samples(now - dry) > 0 and not last.cut and self._sent != self._ended:
+                self.underruns += 1
+        known = [] if self._delay is None else [self._delay]
+        delays = deque(known, maxlen=LATEST_MARKS)
+        self._runs.append(_Run(start, self._sent, delays, self._delay or 0.0))
+        self._run_at(self._tape.start)
+
+    def _run_at(self, position: int) -> _Run:
+        """The run in which `position` is heard; the ones before it are forgotten."""
+        while len(self._runs) > 1 and self._runs[1].position <= position:
+            self._runs.popleft()
+        return self._runs[0]
+
+    # ---- marks -------------------------------------------------------------------------------------------------------
+
+    def mark_played(self, name: str, now: float) -> None:
+        """A mark came back. Names that are unknown, or void since a `rewind`, mean nothing."""
+        mark = next((each for each in self._pending if each.name == name), None)
+        if mark is None:
+            return
+        while self._pending.popleft() is not mark:
+            pass  # audio plays in order, so the earlier ones were played too
+        if mark.timed:
+            mark.run.echoed(mark.position, now)
+            self._delay = mark.run.delay
+        self._heard = max(self._heard, mark.position)
+
+    def overdue(self, now: float) -> bool:
+        """Whether a mark is out for so long that the line must be lost."""
+        at = self._overdue_at()
+        return at is not None and now >= at
+
+    def _overdue_at(self) -> float | None:
+        if not self._pending:
+            return None
+        return self._pending[0].expected() + self._options.lead + self._options.patience
+
+    def _end_is_sent(self) -> bool:
+        """Whether an utterance ended after all of it had been sent: its mark is due by itself."""
+        return bool(self._ends) and self._ends[0] == self._sent
+
+    def _next_mark(self) -> int:
+        regular = self._marked + self._every
+        return min(regular, self._ends[0]) if self._ends else regular
+
+    def _mark(self, now: float) -> Mark:
+        """Ask for a mark at `sent`."""
+        final = self._end_is_sent()
+        if final:
+            self._ended = self._ends.popleft()
+        self._serial += 1
+        name = f"m{self._serial}"
+        run = self._runs[-1]
+        timed = self._playing(now) < self._sent and not run.cut
+        self._pending.append(_Pending(name, self._sent, run, now, final, timed))
+        self._marked = self._sent
+        return Mark(name)
+
+    # ---- the ear -----------------------------------------------------------------------------------------------------
+
+    def heard(self, now: float) -> int:
+        """Position up to which the caller has heard the agent by `now`; never goes back."""
+        if self._heard < self._sent:
+            run = self._runs[-1]
+            position = run.heard(now)
+            if position < run.position and len(self._runs) > 1:
+                # The run before it is still on its way to the ear.
+                position = min(run.position, self._runs[-2].heard(now))
+            self._heard = max(self._heard, min(self._sent, position))
+        return self._heard
+
+    def _playing(self, now: float) -> int:
+        """Position at which the provider will be when a message sent now arrives."""
+        heard = self.heard(now)
+        if heard == self._sent:
+            return heard
+        return max(heard, min(self._sent, self._runs[-1].playing(now)))
+
+    def unplayed(self, now: float) -> float:
+        """Seconds of audio that the caller has yet to hear: queued, or sent and unheard."""
+        return (self.queued - self.heard(now)) / Pcm8k.rate
+
+    def take_heard(self, now: float) -> list[Heard]:
+        """What was heard since the last time, each stretch with its time; it is forgotten here.
+
+        Stretches of one run join without a gap or an overlap, and no run begins before the one before it ended.
+        """
+        heard = self.heard(now)
+        stretches: list[Heard] = []
+        while (first := self._tape.start) < heard:
+            run = self._run_at(first)
+            last = min(heard, self._runs[1].position) if len(self._runs) > 1 else heard
+            if run.recorded is None:
+                begin = max(run.heard_at(first), self._recorded_until)
+                run.recorded = begin - (first - run.position) / Pcm8k.rate
+            at = run.recorded + (first - run.position) / Pcm8k.rate
+            pcm = self._tape.between(first, last)
+            stretches.append(Heard(at, first, pcm))
+            self._recorded_until = at + pcm.seconds
+            self._tape.forget_before(last)
+        return stretches
