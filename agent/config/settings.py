@@ -1,0 +1,359 @@
+"""Deployment settings and secrets: the environment and `.env`, read once, checked, frozen.
+
+The environment wins over the file. A variable that is empty counts as unset (compose files pass such), one that Pickup does not
+know is ignored, and one that is wrong ends the command with its name and what it should be. This is the only file that
+looks at `os.environ`; README's table and `.env.example` are written from the declarations below.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Self, get_args
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+
+class Shape(NamedTuple):
+    """What a setting should look like, in words that finish the sentence "NAME should be ..."."""
+
+    text: str
+
+
+def is_loopback(host: str | None) -> bool:
+    """Say whether `host` (a name or an address) can only be this machine."""
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _origin(value: str, secure: str, plain: str) -> str:
+    """Check that `value` is scheme, host and perhaps a port: `plain` schemes for loopback only."""
+    url = urlsplit(value.strip())
+    if not url.hostname or url.username is not None or url.path not in ("", "/"):
+        raise ValueError("not an origin")
+    if url.query or url.fragment or url.port == 0:  # `port` itself raises ValueError above 65535
+        raise ValueError("not an origin")
+    if url.scheme not in secure.split() and not (
+        url.scheme in plain.split() and is_loopback(url.hostname)
+    ):
+        raise ValueError("scheme")
+    return f"{url.scheme}://{url.netloc.lower()}"
+
+
+def _web_origin(value: str) -> str:
+    return _origin(value, secure="https", plain="http")
+
+
+def _socket_origin(value: str) -> str:
+    return _origin(value.replace("http", "ws", 1), secure="wss", plain="ws")
+
+
+def _host(value: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", value):
+        return value
+    return str(ipaddress.ip_address(value))
+
+
+def _database(value: str) -> str:
+    scheme, separator, path = value.partition(":///")
+    if scheme not in ("sqlite", "sqlite+aiosqlite") or not separator or not path:
+        raise ValueError("not an SQLite file")
+    return f"sqlite+aiosqlite:///{path}"
+
+
+def _folder(value: Path) -> Path:
+    if not value.is_dir():
+        raise ValueError("not a folder")
+    return value
+
+
+def _one_word(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("cannot be sent in a header")
+    return value
+
+
+def _bare_model(value: str) -> str:
+    return value.removeprefix("models/")
+
+
+def _lower(value: str) -> str:
+    return value.lower()
+
+
+Secret = Annotated[
+    SecretStr, AfterValidator(_one_word), Shape("one word of plain letters, digits and signs")
+]
+AccountSid = Annotated[
+    str, Field(pattern=r"^AC[0-9a-fA-F]{32}$"), Shape("AC and 32 hexadecimal digits")
+]
+KeySid = Annotated[
+    str, Field(pattern=r"^SK[0-9a-fA-F]{32}$"), Shape("SK and 32 hexadecimal digits")
+]
+WebOrigin = Annotated[
+    str,
+    AfterValidator(_web_origin),
+    Shape("an origin such as https://pickup.example.com (no path; http for this machine only)"),
+]
+SocketOrigin = Annotated[
+    str,
+    AfterValidator(_socket_origin),
+    Shape("an origin such as wss://live.example.com (no path; ws for this machine only)"),
+]
+
+
+class Settings(BaseSettings):
+    """Everything that a deployment decides. Each field is the variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    gemini_api_key: Annotated[
+        Secret | None, Field(description="Key of the Gemini API. Without one, see `pickup serve`.")
+    ] = None
+    google_api_key: Annotated[
+        Secret | None, Field(description="The same, where `GEMINI_API_KEY` is not set.")
+    ] = None
+    gemini_model: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9.-]*$", description="Model that answers the calls."),
+        BeforeValidator(_bare_model),
+        Shape("a model's name such as gemini-3.8-live"),
+    ] = "gemini-3.8-live"
+    gemini_url: Annotated[
+        SocketOrigin, Field(description="Scheme and host of the Live endpoint.")
+    ] = "wss://generativelanguage.googleapis.com"
+    gemini_api_version: Annotated[
+        str,
+        Field(pattern=r"^v[0-9]+((alpha|beta)[0-9]*)?$", description="Version of the Live API."),
+        Shape("a version such as v1beta"),
+    ] = "v1beta"
+
+    twilio_account_sid: Annotated[
+        AccountSid | None, Field(description="Twilio account that owns the numbers.")
+    ] = None
+    twilio_auth_token: Annotated[
+        Secret | None,
+        Field(description="Its token: every webhook and stream is checked against it."),
+    ] = None
+    twilio_api_key: Annotated[
+        KeySid | None, Field(description="Key for Twilio's REST API, instead of the token.")
+    ] = None
+    twilio_api_secret: Annotated[Secret | None, Field(description="Secret of that key.")] = None
+    twilio_api_url: Annotated[
+        WebOrigin, Field(description="Origin of Twilio's REST API (an emulator's, in tests).")
+    ] = "https://api.twilio.com"
+
+    public_url: Annotated[
+        WebOrigin | None, Field(description="Origin at which Twilio reaches this server.")
+    ] = None
+    host: Annotated[
+        str,
+        AfterValidator(_host),
+        Field(description="Address to listen on."),
+        Shape("an address or a host name, without a port"),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Field(ge=0, le=65535, description="Port to listen on; 0 takes a free one."),
+        Shape("a whole number from 0 to 65535"),
+    ] = 8080
+
+    max_calls: Annotated[
+        int,
+        Field(ge=1, le=10_000, description="Calls at a time; the next caller hears a busy line."),
+        Shape("a whole number from 1 to 10000"),
+    ] = 25
+    max_call_seconds: Annotated[
+        int,
+        Field(ge=10, le=86_400, description="Longest call, in seconds."),
+        Shape("a whole number of seconds from 10 to 86400"),
+    ] = 3600
+    drain_seconds: Annotated[
+        int,
+        Field(ge=0, le=90_000, description="How long a server that stops waits for its calls."),
+        Shape("a whole number of seconds from 0 to 90000"),
+    ] = 3660
+    answer_within: Annotated[
+        float,
+        Field(
+            ge=0, le=8, allow_inf_nan=False, description="Seconds to ring while the model gets up."
+        ),
+        Shape("a number of seconds from 0 to 8"),
+    ] = 2.0
+
+    database_url: Annotated[
+        Annotated[str, AfterValidator(_database), Shape("sqlite:///PATH")] | None,
+        Field(description="Call records; unset, the file `pickup.db` in `DATA_DIR`."),
+    ] = None
+    data_dir: Annotated[
+        Path,
+        Field(description="Where recordings, transcripts and records lie."),
+        Shape("the path of a folder"),
+    ] = Path("data")
+    log_level: Annotated[
+        str,
+        BeforeValidator(_lower),
+        Field(pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."),
+        Shape("debug, info, warning or error"),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        BeforeValidator(_lower),
+        Field(pattern="^(text|json)$", description="text or json."),
+        Shape("text or json"),
+    ] = "text"
+    pickup_agents: Annotated[
+        Annotated[Path, AfterValidator(_folder), Shape("the path of a folder that exists")] | None,
+        Field(
+            description="Folder of the agents' files; unset, `./agents` where it exists, else the examples."
+        ),
+    ] = None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load` passes: nothing is read behind a caller's back."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str], env_file: Path | None = None) -> Self:
+        """Read and check the settings.
+
+        Args:
+            environ: the environment; `environment()` in the command, a literal in tests.
+            env_file: a file of NAME=value lines that the environment overrules; it need not exist.
+
+        Raises:
+            UserError: a variable is wrong, or half of a pair is missing.
+        """
+        found = {**_from_file(env_file), **_known(environ.items(), "the environment")}
+        try:
+            settings = cls.model_validate({name: given.value for name, given in found.items()})
+        except ValidationError as error:
+            names = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
+            raise UserError("; ".join(_complaint(name, found[name]) for name in names)) from None
+        if (settings.twilio_api_key is None) != (settings.twilio_api_secret is None):
+            raise UserError(
+                "TWILIO_API_KEY and TWILIO_API_SECRET belong together: set both or none"
+            )
+        return settings
+
+    @property
+    def api_key(self) -> SecretStr | None:
+        """The key of the Gemini API, under either of its names."""
+        return self.gemini_api_key or self.google_api_key
+
+    @property
+    def database(self) -> str:
+        """The database's URL for SQLAlchemy, also where none was set."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'pickup.db'}"
+
+    def secrets(self) -> tuple[str, ...]:
+        """Every secret's text: what no log may show."""
+        values = (getattr(self, name) for name in type(self).model_fields)
+        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+
+
+class _Given(NamedTuple):
+    """A value and where it was found."""
+
+    value: str
+    where: str
+
+
+def _known(pairs: Iterable[tuple[str, str | None]], where: str) -> dict[str, _Given]:
+    return {
+        name.lower(): _Given(value.strip(), where)
+        for name, value in pairs
+        if value and value.strip() and name.isupper() and name.lower() in Settings.model_fields
+    }
+
+
+def _from_file(path: Path | None) -> dict[str, _Given]:
+    if path is None or not path.is_file():
+        return {}
+    try:
+        # Not interpolated: a `$` in a token is a `$`.
+        return _known(dotenv_values(path, interpolate=False).items(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+
+
+def _complaint(name: str, given: _Given) -> str:
+    secret = _is_secret(name) or "@" in given.value  # a URL may carry a password
+    shown = "" if secret else f"={given.value.splitlines()[0][:80]}"
+    return f"{name.upper()}{shown} (from {given.where}) should be {_shape(name)}"
+
+
+def _details(annotation: object) -> Iterator[object]:
+    """Everything an annotation says, also inside `X | None`."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _details(part)
+
+
+def _is_secret(name: str) -> bool:
+    return SecretStr in _details(Settings.model_fields[name].annotation)
+
+
+def _shape(name: str) -> str:
+    field = Settings.model_fields[name]
+    details = (*field.metadata, *_details(field.annotation))
+    return next(detail.text for detail in details if isinstance(detail, Shape))
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for `Settings.load`."""
+    return dict(os.environ)
+
+
+def settings_table() -> str:
+    """README's table of settings, in Markdown."""
+    rows = ["| variable | default | what it is |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = f"`{_plain(field.default)}`" if field.default is not None else ""
+        rows.append(f"| `{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(rows) + "\n"
+
+
+def env_example() -> str:
+    """The text of `.env.example`: every setting, commented out, with its default."""
+    lines = [
+        "# Copy to .env and fill in what you need; the environment overrules this file.",
+        "# Never commit .env: it holds secrets.",
+    ]
+    for name, field in Settings.model_fields.items():
+        lines += ["", f"# {field.description}", f"# It should be {_shape(name)}."]
+        lines.append(f"#{name.upper()}={_plain(field.default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _plain(default: object) -> str:
+    return "" if default is None else str(default)
