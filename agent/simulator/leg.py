@@ -10,6 +10,7 @@ import asyncio
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from agent.simulator.bad_line import RESET
 from agent.simulator.clock import now, sleep_until, wall
 from agent.simulator.media_stream import (
     FRAME_SAMPLES,
@@ -26,6 +27,7 @@ from agent.simulator.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from agent.simulator.bad_line import BadLine
     from agent.simulator.earpiece import Earpiece
     from agent.simulator.phone import Phone, ReactiveCaller
     from agent.simulator.report import AnyCallEvent
@@ -56,7 +58,9 @@ class Leg:
         phone: Phone,
         report: CallReport,
         emit: Callable[[AnyCallEvent], None],
+        bad_line: BadLine | None = None,
     ) -> None:
+        self._bad_line = bad_line
         self._record = record
         self._writer = writer
         self._phone = phone
@@ -93,12 +97,12 @@ class Leg:
         """
         start_at, self._hang_up_at = times
         wire = self._wire = Wire(wire_url, self)
-        await wire.open(headers)
         try:
-            wire.send(connected())
+            await wire.open(headers)
+            self._send(connected())
             await sleep_until(start_at)
             if not self._over.done():
-                self._start(wire, parameters)
+                self._start(parameters)
                 ticker.add(self)
             await self._over
         finally:
@@ -109,13 +113,13 @@ class Leg:
                 self._emit(event)
         return self._end or LegEnd.LOST
 
-    def _start(self, wire: Wire, parameters: Mapping[str, str]) -> None:
+    def _start(self, parameters: Mapping[str, str]) -> None:
         at = now()
         self._talk = ear, _ = self._phone.connect(at)
         if self._report.start_now_s is None:
             self._report.start_now_s = at
             self._report.start_wall_s = wall()
-        wire.send(self._writer.start(parameters))
+        self._send(self._writer.start(parameters))
         self._record.start_s = ear.seconds(at)
         sid = self._record.stream_sid
         self._emit(StreamStarted(now_s=at, stream_sid=sid, at_s=ear.seconds(at)))
@@ -139,7 +143,7 @@ class Leg:
         self._echo(ear.due(at))
         if at >= self._hang_up_at or caller.wants_to_hang_up(position):
             self._finish(LegEnd.CALLER_HUNG_UP, at)
-            self._wire.send(self._writer.stop())
+            self._send(self._writer.stop())
 
     def _speak(self, caller: ReactiveCaller, position: int, at: float) -> None:
         frame = caller.frame(position)
@@ -157,7 +161,16 @@ class Leg:
             self._send(self._writer.mark(name))
 
     def _send(self, text: str) -> bool:
-        return self._wire is not None and self._wire.send(text)
+        if self._wire is None:
+            return False
+        if self._bad_line is None:
+            return self._wire.send(text)
+        for message in self._bad_line.distort(text):
+            if message is RESET:
+                self._wire.abort()
+            else:
+                self._wire.send(message)
+        return True
 
     def _finish(self, end: LegEnd, at: float) -> None:
         self._end, self._end_at = end, at

@@ -170,10 +170,13 @@ class ReactiveCaller:
         if self._answer is None:
             began = self._attention.voice_began
             self._answer = max(self._since, heard_to if began is None else began)
-        interrupt = self._utterance().interrupt_after_s
-        if interrupt is not None and position - self._answer >= interrupt * RATE_HZ:
+        silent = position - heard_to
+        if silent >= self._manners.quiet_s * RATE_HZ:
             return True
-        return position - heard_to >= self._manners.quiet_s * RATE_HZ
+        interrupt = self._utterance().interrupt_after_s
+        if interrupt is None or silent >= AUDIBLE_SAMPLES:
+            return False
+        return position - self._answer >= interrupt * RATE_HZ
 
     def _begin(self, position: int) -> None:
         utterance = self._utterance()

@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 
 from agent.simulator import twiml
+from agent.simulator.bad_line import BadLine
 from agent.simulator.clock import now, sleep_until
 from agent.simulator.leg import Leg, LegEnd
 from agent.simulator.media_stream import StreamWriter
@@ -61,7 +62,10 @@ class CallOptions:
         public_url: the origin that Twilio would see, which is what gets signed; None: that of `url`.
         auth_token: signs every request; empty signs nothing.
         status_path: where the call's end is reported; None reports nothing.
-        parameters: custom parameters of `start` where no TwiML gives them.
+        upgrade_token: signs the WebSocket upgrade in place of `auth_token`; empty leaves it
+            unsigned.
+        parameters: custom parameters of `start` in place of the TwiML's.
+        fault: a fault of the line by name (see `bad_line`).
         start_delay_s: fixed delay of `start`; None draws 0.1 to 0.3 s from `seed`.
         dial_status: how a <Dial> ends here, where nobody else can be called.
         max_seconds: the caller hangs up after this.
@@ -70,12 +74,14 @@ class CallOptions:
     url: str
     public_url: str | None = None
     auth_token: str = field(default="", repr=False)
+    upgrade_token: str | None = field(default=None, repr=False)
     account_sid: str = "AC" + "0" * 32
     call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
     from_number: str = "+12025550143"
     to_number: str = "+12025550100"
     status_path: str | None = None
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] | None = None
+    fault: str | None = None
     seed: int | None = None
     start_delay_s: float | None = None
     dial_status: str = "no-answer"
@@ -149,7 +155,7 @@ class TelephoneCall:
             twiml.check_stream_url(url)
             self._answered_at = now()
             public = self._public.replace("http", "ws", 1) + urlsplit(url).path
-            await self._stream(twiml.Connect(public, self._options.parameters, None), hang_up_at)
+            await self._stream(twiml.Connect(public, {}, None), hang_up_at)
             return
         path = urlsplit(url).path
         path = "/twilio/voice" if path in {"", "/"} else url.removeprefix(self._reach)
@@ -210,12 +216,13 @@ class TelephoneCall:
             stream_sid=record.stream_sid,
             first_ms=self._random.randint(5, 120),
         )
-        leg = Leg(record, writer, self._phone, self.report, self._emit)
+        bad_line = None if options.fault is None else BadLine(options.fault)
+        leg = Leg(record, writer, self._phone, self.report, self._emit, bad_line)
         headers = {
             "Host": urlsplit(verb.stream_url).netloc,
             "User-Agent": "Twilio.TmeWs/1.0",
             "Accept-Encoding": "gzip",
-            **self._signature(verb.stream_url, {}),
+            **self._signature(verb.stream_url, {}, options.upgrade_token),
         }
         self.report.legs.append(record)
         if self._line_answered_at is None:
@@ -223,7 +230,8 @@ class TelephoneCall:
         times = (self._answered_at + delay, hang_up_at)
         try:
             url = self._reachable(verb.stream_url)
-            end = await leg.run(url, headers, verb.parameters, times, self._ticker)
+            parameters = verb.parameters if options.parameters is None else options.parameters
+            end = await leg.run(url, headers, parameters, times, self._ticker)
         except HandshakeRefused as refused:
             code = 31902 if refused.status is None else 31920
             self.report.notices.append(Notice(code, f"{refused} ({verb.stream_url})"))
@@ -332,8 +340,10 @@ class TelephoneCall:
             params |= {f"{who}State": "DC", f"{who}Zip": "", f"{who}Country": "US"}
         return params | dict(more)
 
-    def _signature(self, url: str, params: Mapping[str, str]) -> dict[str, str]:
-        token = self._options.auth_token
+    def _signature(
+        self, url: str, params: Mapping[str, str], other_token: str | None = None
+    ) -> dict[str, str]:
+        token = self._options.auth_token if other_token is None else other_token
         return {"X-Twilio-Signature": sign(token, url, params)} if token else {}
 
     def _reachable(self, url: str) -> str:

@@ -13,8 +13,9 @@ import ssl
 from typing import TYPE_CHECKING, Protocol as Port, cast
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidStatus, PayloadTooBig, ProtocolError
+from websockets.exceptions import InvalidStatus, PayloadTooBig, ProtocolError
 from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.uri import parse_uri
 
@@ -112,14 +113,17 @@ class Wire(asyncio.Protocol):
         error = self._ws.parser_exc
         return str(error) if isinstance(error, ProtocolError | PayloadTooBig) else None
 
-    def send(self, text: str) -> bool:
-        """Send a text message; False where the socket is full or closed and it was dropped."""
+    def send(self, message: str | bytes) -> bool:
+        """Send a text or binary message; False where the socket is full or closed: dropped."""
         transport = self._transport
         if transport is None or self._ws.state is not State.OPEN:
             return False
         if transport.get_write_buffer_size() > SEND_BUFFER_BYTES:
             return False
-        self._ws.send_text(text.encode())
+        if isinstance(message, str):
+            self._ws.send_text(message.encode())
+        else:
+            self._ws.send_binary(message)
         self._flush()
         return True
 
@@ -154,7 +158,7 @@ class Wire(asyncio.Protocol):
         if not self._opened.done():
             self._opened.set_exception(HandshakeRefused(None, "closed during the handshake"))
             return
-        if self._opened.exception() is not None:
+        if self._opened.cancelled() or self._opened.exception() is not None:
             return
         if self._ws.state is not State.CLOSED:
             self._ws.receive_eof()
@@ -163,24 +167,22 @@ class Wire(asyncio.Protocol):
         self._receiver.on_closed(code, self._ws.close_reason or "", fault)
 
     def _handle(self) -> None:
+        refused = self._ws.handshake_exc
+        if refused is not None and not self._opened.done():
+            self._refuse(refused)
+            return
         for event in self._ws.events_received():
             if isinstance(event, Frame):
                 self._frame(event)
-        if not self._opened.done():
-            self._shake()
+            elif isinstance(event, Response) and not self._opened.done():
+                self._opened.set_result(None)
         self._flush()
         if self._ws.close_expected() and self._transport is not None:
             self._transport.close()
 
-    def _shake(self) -> None:
-        error = self._ws.handshake_exc
-        if error is None:
-            if self._ws.state is State.OPEN:
-                self._opened.set_result(None)
-            return
+    def _refuse(self, error: Exception) -> None:
         status = error.response.status_code if isinstance(error, InvalidStatus) else None
-        kind = "handshake" if isinstance(error, InvalidHandshake) else "answer"
-        self._opened.set_exception(HandshakeRefused(status, f"{kind} refused: {error}"))
+        self._opened.set_exception(HandshakeRefused(status, f"handshake refused: {error}"))
         self.abort()
 
     def _frame(self, frame: Frame) -> None:
