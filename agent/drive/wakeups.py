@@ -94,9 +94,11 @@ class Wakeups:
         self._timer = None
         self._armed = -math.inf  # nobody re-arms while we go through what is due
         now = self.now()
-        while self._due and self._due[0][0] <= now:
-            deadline, _, wakeup = heapq.heappop(self._due)
-            if wakeup.deadline == deadline:
-                wakeup.deadline = None
-                wakeup.call(now)
-        self._arm()
+        try:
+            while self._due and self._due[0][0] <= now:
+                deadline, _, wakeup = heapq.heappop(self._due)
+                if wakeup.deadline == deadline:
+                    wakeup.deadline = None
+                    wakeup.call(now)
+        finally:
+            self._arm()  # whoever raised, the others are still woken

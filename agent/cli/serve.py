@@ -1,0 +1,130 @@
+"""`pickup serve`: run the server."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.children import Child
+from agent.config.settings import Settings, environment, is_loopback
+from agent.errors import UserError
+
+app = typer.Typer()
+
+LOOPBACK_TOKEN = "pickup-on-this-machine"
+"""What requests are signed with where there is no Twilio account: only this machine can reach the server then."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on, instead of HOST.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port, instead of PORT; 0: a free one.")] = None,
+    stand_in: Annotated[
+        bool, typer.Option("--stand-in", help="Answer with the built-in stand-in for Gemini Live.")
+    ] = False,
+    record: Annotated[bool, typer.Option("--record", help="Keep the sound of every call.")] = False,
+) -> None:
+    """Answer calls until it is told to stop."""
+    settings = Settings.load(environment(), Path(".env"))
+    changes = {"host": host, "port": port}
+    settings = settings.model_copy(
+        update={name: value for name, value in changes.items() if value is not None}
+    )
+    run(settings, stand_in=stand_in, record=record)
+
+
+def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> None:
+    """Serve with these settings; returns when the server was stopped and its calls have ended."""
+    # Heavy, and wanted only here: a web server, a database, numpy.
+    from agent.config.agent_file import AgentFiles, agents_folder
+    from agent.drive.logs import configure as configure_logs
+    from agent.server.app import Building, build
+    from agent.server.run import Server, configure
+
+    configure_logs(settings.log_level, settings.log_format, settings.secrets())
+    local = _only_this_machine(settings)
+    _check_public(settings, local)
+    token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
+    if not token and not local:
+        raise UserError(
+            "TWILIO_AUTH_TOKEN is not set: without it nobody can tell Twilio's requests from others"
+        )
+    agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
+    for name in agents.names():
+        agents.get(name)  # a mistake in a file is shown now, not to the first caller
+    child = _model(settings, local, stand_in)
+    listening = _bind(settings.host, settings.port)
+    try:
+        if child is not None:
+            settings = settings.model_copy(
+                update={"gemini_url": child.url.replace("http", "ws", 1), "gemini_api_key": None}
+            )
+        building = Building(
+            settings,
+            agents,
+            auth_token=token or LOOPBACK_TOKEN,
+            public_url=settings.public_url or _origin(listening),
+            recording=record,
+        )
+        application = build(building)
+        config = configure(application, settings.host, settings.port)
+        Server(config, building, float(settings.drain_seconds)).run(sockets=[listening])
+    finally:
+        listening.close()
+        if child is not None:
+            child.stop()
+
+
+def _only_this_machine(settings: Settings) -> bool:
+    """Whether nobody else can reach this server."""
+    public = settings.public_url
+    return is_loopback(settings.host) and (
+        public is None or is_loopback(public.partition("://")[2].rpartition(":")[0] or public)
+    )
+
+
+def _check_public(settings: Settings, local: bool) -> None:
+    if settings.public_url is None and not local:
+        raise UserError(
+            f"PUBLIC_URL is not set and HOST={settings.host} can be reached from outside: "
+            "set PUBLIC_URL to the origin that Twilio sees, such as https://pickup.example.com"
+        )
+
+
+def _model(settings: Settings, local: bool, stand_in: bool) -> Child | None:
+    """Start the stand-in where that is wanted; a lost secret must never connect callers to a fake."""
+    if not stand_in and settings.api_key is not None:
+        return None
+    if not stand_in and not local:
+        raise UserError("GEMINI_API_KEY is not set (or give --stand-in to answer with a fake)")
+    if not stand_in and settings.gemini_url.startswith("ws://"):
+        return None  # somebody's own stand-in, which wants no key
+    _report("no GEMINI_API_KEY: the built-in stand-in for Gemini Live answers")
+    return Child(("simulate", "gemini"), environment())
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the port now, so that a server that cannot have it says so in one line."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UserError(
+            f"cannot listen on {host} port {port}: {error.strerror}; set HOST or PORT"
+        ) from None
+    return listening
+
+
+def _origin(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _report(line: str) -> None:
+    typer.echo(f"pickup: {line}", err=True)

@@ -1,0 +1,127 @@
+"""Builds the application: everything concrete meets here."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.applications import Starlette
+
+from agent.drive.tasks import Tasks
+from agent.drive.wakeups import Wakeups
+from agent.protocols.twilio.webhook import Signatures
+from agent.server.health import Health
+from agent.server.lines import LineStore
+from agent.server.register import Register, derive
+from agent.server.switchboard import Switchboard
+from agent.server.twilio import STRANGERS, TwilioDoor
+from agent.server.wiring import Wiring
+from agent.storage.durable import DurableRecords
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from agent.config.agent_file import AgentFiles
+    from agent.config.settings import Settings
+
+log = structlog.get_logger()
+
+DISK_THREADS = 4
+"""Threads that may wait for the disk: flight records of all calls share them, and name look-ups do not."""
+
+
+class Building:
+    """The parts of a running server, put together inside its event loop.
+
+    Args:
+        settings: deployment settings.
+        agents: the agents' files.
+        auth_token: what Twilio signs with.
+        public_url: the origin at which Twilio reaches us; known only once we listen where it is loopback's.
+        recording: keep every call's sound.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        agents: AgentFiles,
+        *,
+        auth_token: str,
+        public_url: str,
+        recording: bool = False,
+    ) -> None:
+        self.settings = settings
+        self.agents = agents
+        self.auth_token = auth_token
+        self.public_url = public_url
+        self.recording = recording
+        self.switchboard: Switchboard | None = None
+
+    @property
+    def active(self) -> int:
+        return self.switchboard.active if self.switchboard else 0
+
+    def drain(self) -> None:
+        if self.switchboard is not None:
+            self.switchboard.drain()
+
+    @asynccontextmanager
+    async def open(self, app: Starlette) -> AsyncIterator[None]:
+        """Starlette's lifespan: open what calls need, close it when the last has ended."""
+        settings = self.settings
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        wakeups = Wakeups(asyncio.get_running_loop())
+        tasks = Tasks("server", _failed)
+        instance = f"{socket.gethostname()}-{os.urandom(4).hex()}"
+        with ThreadPoolExecutor(DISK_THREADS, "disk") as disk:
+            wiring = Wiring(
+                settings=settings,
+                agents=self.agents,
+                lines=LineStore(settings.data_dir / "lines"),
+                wakeups=wakeups,
+                disk=disk,
+                recording=self.recording,
+            )
+            records = await DurableRecords.open(
+                settings.database, settings.data_dir / "spool", instance, wiring.wall(), disk
+            )
+            register = Register(
+                records,
+                instance,
+                token_key=derive(self.auth_token, "call token"),
+                number_key=derive(self.auth_token, "number"),
+                wall=wiring.wall,
+            )
+            board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls)
+            self.switchboard = board
+            door = TwilioDoor(
+                board,
+                Signatures(self.auth_token, self.public_url),
+                self.public_url,
+                wakeups,
+                2 * settings.max_calls + STRANGERS,
+            )
+            app.router.routes.extend(door.routes())
+            app.router.routes.extend(Health(board, records, settings.data_dir).routes())
+            tasks.start("records", records.run(wiring.wall))
+            try:
+                yield
+            finally:
+                await board.close()
+                await tasks.close()
+                await records.close()
+                wakeups.close()
+
+
+def build(building: Building) -> Starlette:
+    """The application of a building."""
+    return Starlette(lifespan=building.open)
+
+
+def _failed(child: str, error: BaseException) -> None:
+    log.error("a task of the server failed", task=child, exc_info=error)

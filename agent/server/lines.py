@@ -1,0 +1,87 @@
+"""Sentences that Pickup says itself: shipped in English, or rendered once by the model and kept in `DATA_DIR`."""
+
+from __future__ import annotations
+
+import hashlib
+import wave
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from agent.audio.wav import read_wav
+from agent.call.options import OwnLine, OwnLines
+from agent.events import Pcm24k
+
+if TYPE_CHECKING:
+    from agent.config.agent_file import AgentFile
+
+SHIPPED = Path(__file__).parent.parent / "lines"
+
+
+class LineStore:
+    """All own lines of this process.
+
+    Args:
+        folder: where rendered lines are kept, made when the first is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        words = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
+        self._shipped = {
+            name: OwnLine(name, text, _pcm((SHIPPED / f"{name}.en.wav").read_bytes()))
+            for name, text in words.items()
+        }
+
+    def lines_for(self, agent: AgentFile) -> OwnLines:
+        """What this agent's calls can say by themselves.
+
+        A disclosure that is not rendered yet is said in our shipped words: an honest sentence in English is better than none.
+        """
+        return OwnLines(
+            trouble=self._shipped["trouble"],
+            time_limit=self._shipped["time_limit"],
+            disclosure=self._disclosure(agent),
+        )
+
+    def wanted(self, agent: AgentFile, model: str) -> str | None:
+        """The disclosure's words where they still have to be rendered, else None."""
+        text = agent.disclosure
+        if text is False or text == self._shipped["disclosure"].text:
+            return None
+        return None if self._path(agent, model).exists() else text
+
+    def keep(self, agent: AgentFile, model: str, pcm: Pcm24k) -> None:
+        """Keep a rendered disclosure; whole or not at all."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sound = BytesIO()
+        with wave.open(sound, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(Pcm24k.rate)
+            file.writeframes(pcm)
+        path = self._path(agent, model)
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(sound.getvalue())
+        fresh.rename(path)
+
+    def _disclosure(self, agent: AgentFile) -> OwnLine | None:
+        if agent.disclosure is False:
+            return None
+        for path in self._folder.glob(f"{self._key(agent)}.*.wav"):
+            return OwnLine("disclosure", agent.disclosure, _pcm(path.read_bytes()))
+        return self._shipped["disclosure"]
+
+    def _path(self, agent: AgentFile, model: str) -> Path:
+        return self._folder / f"{self._key(agent)}.{model}.wav"
+
+    def _key(self, agent: AgentFile) -> str:
+        """One rendering for each agent, voice, language and text."""
+        said = "\n".join((agent.name, agent.voice, agent.language, str(agent.disclosure)))
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+
+def _pcm(data: bytes) -> Pcm24k:
+    return read_wav(data)

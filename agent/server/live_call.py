@@ -1,0 +1,195 @@
+"""One call, wired: its machine, model session, tools and flight recorder, from the first ring to the final record."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import structlog
+
+from agent import __version__
+from agent.call.session import CallSession
+from agent.events import CallAbandoned, CallStarted, HangUp, LineEnded
+from agent.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from agent.call.metrics import CallMetrics
+    from agent.call.turns import Turn
+    from agent.config.agent_file import AgentFile
+    from agent.events import LineEvent
+    from agent.models.live import LiveSession
+    from agent.server.wiring import Wiring
+    from agent.telephony.media_stream import MediaStreamLine
+
+log = structlog.get_logger()
+
+LAST_WORDS = 2.0
+"""Seconds that a socket may take to close after its call has ended."""
+
+
+class LiveCall:
+    """A call that is ringing, talking, parked or ending.
+
+    Args:
+        call: our id of it.
+        agent: the agent's file as it is now; a later save changes later calls.
+        wiring: what calls are made of.
+    """
+
+    def __init__(self, call: str, agent: AgentFile, wiring: Wiring) -> None:
+        self.id = call
+        self.agent = agent
+        self.leg = 0  # the stream that is, or was last, attached
+        self.reason = ""  # `end_reason`, once it has ended
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._wiring = wiring
+        self._line: MediaStreamLine | None = None
+        self._line_is_up = False
+        self._tasks = wiring.tasks_of_call(call, self._child_failed)
+        self._recorder = wiring.recorder(call, agent, self._tasks)
+        self._machine = wiring.machine(agent)
+        self._session = CallSession(
+            self._machine,
+            wakeups=wiring.wakeups,
+            recorder=self._recorder,
+            answered=self._answer,
+        )
+
+    # ---- the line
+
+    def attach(self, line: MediaStreamLine, leg: int) -> None:
+        """The provider's stream of this leg is here; an older one that lingers is dismissed first."""
+        if self._line is not None:
+            self._line.send(HangUp())
+            if self._line_is_up:
+                self._session.feed(LineEnded("closed"))
+        self._line, self._line_is_up, self.leg = line, True, leg
+        self._session.attach(line, leg)
+
+    def hear(self, line: MediaStreamLine, event: LineEvent) -> None:
+        """Take an event of a line; those of a line that was replaced mean nothing any more."""
+        if line is self._line and self._line_is_up:
+            if isinstance(event, LineEnded):
+                self._line_is_up = False
+            self._session.feed(event)
+
+    def line_ended(self) -> None:
+        """The provider says that the stream is over, before its socket does."""
+        if self._line is not None and self._line_is_up:
+            self._line_is_up = False
+            self._line.send(HangUp())
+            self._session.feed(LineEnded("closed"))
+
+    def abandon(self, reason: str) -> None:
+        """End the call from outside the conversation."""
+        self._session.feed(CallAbandoned(reason))
+
+    # ---- its life
+
+    async def run(self) -> str:
+        """Live the call to its end, and leave nothing behind.
+
+        Returns:
+            The record's `end_reason`.
+        """
+        with structlog.contextvars.bound_contextvars(call=self.id):
+            machine = self._tasks.start_read("machine", self._session.run())
+            model: LiveSession | None = None
+            try:
+                self._session.tools = Toolbox(
+                    self._wiring.tools(self.agent),
+                    self._session.feed,
+                    self._tasks,
+                    self._tool_failed,
+                )
+                model = self._session.model = self._wiring.model(
+                    self.agent, self._session.feed, self._tasks
+                )
+                self._session.feed(self._started())
+                model.open()
+                await asyncio.wait([machine])
+            finally:
+                machine.cancel()
+                self.reason = await self._reason(machine)
+                await self._leave(model)
+            return self.reason
+
+    def _started(self) -> CallStarted:
+        return CallStarted(
+            call=self.id,
+            wall=self._wiring.wall(),
+            version=__version__,
+            agent=self.agent.name,
+            fingerprint=self._wiring.fingerprint(self.agent),
+            options=msgspec.to_builtins(self._wiring.options(self.agent)),
+        )
+
+    async def _reason(self, machine: asyncio.Task[str]) -> str:
+        """How it ended; a fault of ours is logged with its trace and ends this call only."""
+        await asyncio.wait([machine])
+        if machine.cancelled():
+            return "server_stopped"
+        if (error := machine.exception()) is not None:
+            log.error("the call's machine failed", exc_info=error)
+            return "internal_error"
+        return machine.result()
+
+    async def _leave(self, model: LiveSession | None) -> None:
+        if not self.answered.done():
+            self.answered.set_result(None)
+        if self._line is not None:
+            self._line.send(HangUp())
+            await asyncio.wait([self._line.ended], timeout=LAST_WORDS)
+        if model is not None:
+            await model.close()
+        await self._recorder.write_transcript(self.transcript())
+        await self._recorder.close()
+        await self._tasks.close()
+
+    def _answer(self) -> None:
+        if not self.answered.done():
+            self.answered.set_result(None)
+
+    def _child_failed(self, child: str, error: BaseException) -> None:
+        log.error("a task of the call failed", task=child, exc_info=error)
+        self.abandon("internal_error")
+
+    def _tool_failed(self, tool: str, error: BaseException) -> None:
+        log.error("a tool failed", tool=tool, exc_info=error)
+
+    # ---- the record
+
+    def transcript(self) -> dict[str, Any]:
+        """What `transcript.json` holds."""
+        turns = self._machine.turns
+        return {
+            "v": 1,
+            "call": self.id,
+            "agent": self.agent.name,
+            "end_reason": self.reason,
+            "lines": turns.lines(self._session.started),
+            "turns": [
+                {"n": turn.n, **msgspec.structs.asdict(turn.latency())}
+                for turn in turns.all
+                if not turn.own
+            ],
+        }
+
+    @property
+    def counted(self) -> CallMetrics:
+        """The call's counters."""
+        return self._machine.metrics
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The conversation, turn by turn."""
+        return self._machine.turns.all
+
+    def figures(self) -> dict[str, Any]:
+        """Figures for the call's record."""
+        counted: dict[str, Any] = msgspec.to_builtins(self.counted)
+        return counted | {
+            "turns": self.transcript()["turns"],
+            "unrecorded_ms": round(self._recorder.lost_ms, 1),
+        }

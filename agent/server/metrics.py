@@ -1,0 +1,83 @@
+"""What `/metrics` shows. Every series exists from the start: a counter that was never born looks like a zero and is none."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.call.metrics import CallMetrics
+    from agent.call.turns import Turn
+
+END_REASONS = (
+    "agent_hung_up",
+    "caller_hung_up",
+    "line_lost",
+    "model_lost",
+    "no_start",
+    "time_limit",
+    "server_stopped",
+    "internal_error",
+)
+
+
+class Metrics:
+    """The process's counters, in a registry of their own.
+
+    Args:
+        active: how many calls are live.
+    """
+
+    def __init__(self, active: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry()
+        counter = partial(Counter, namespace="pickup", registry=self.registry)
+        self.started = counter("calls_started", "Calls that took a slot.")
+        self.ended = counter("calls_ended", "Calls that ended.", ["reason"])
+        self.refused = counter("refused", "Callers and streams turned away.", ["why"])
+        self.forged = counter("forged", "Requests without a valid signature.", ["where"])
+        self.barge_ins = counter("barge_ins", "Times a caller stopped the agent.")
+        self.underruns = counter("underruns", "Holes inside a reply, by our clock.")
+        self.dropped = counter(
+            "dropped_seconds", "Audio that a full buffer dropped.", ["direction"]
+        )
+        self.latency = Histogram(
+            "turn_latency_seconds",
+            "End of the caller's speech until the reply was heard.",
+            namespace="pickup",
+            registry=self.registry,
+            buckets=(0.3, 0.5, 0.7, 0.9, 1.1, 1.5, 2.0, 3.0, 5.0, 10.0),
+        )
+        gauge = Gauge(
+            "calls_active",
+            "Calls that are live or hold a slot.",
+            namespace="pickup",
+            registry=self.registry,
+        )
+        gauge.set_function(lambda: float(active()))
+        for reason in END_REASONS:
+            self.ended.labels(reason)
+        for why in ("busy", "draining", "token"):
+            self.refused.labels(why)
+        for where in ("webhook", "stream"):
+            self.forged.labels(where)
+        for direction in ("up", "down"):
+            self.dropped.labels(direction)
+
+    def add(self, reason: str, metrics: CallMetrics, turns: list[Turn]) -> None:
+        """Count a call that has ended."""
+        self.ended.labels(reason).inc()
+        self.barge_ins.inc(metrics.barge_ins)
+        self.underruns.inc(metrics.underruns)
+        self.dropped.labels("up").inc(metrics.dropped_up_ms / 1000)
+        self.dropped.labels("down").inc(metrics.dropped_down_ms / 1000)
+        for turn in turns:
+            if (latency := turn.latency().latency_ms) is not None:
+                self.latency.observe(latency / 1000)
+
+    def page(self) -> bytes:
+        """The text that Prometheus reads."""
+        return generate_latest(self.registry)

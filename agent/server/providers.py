@@ -1,0 +1,51 @@
+"""The concrete classes, by name: a new phone provider or a new model is one line here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.models.gemini import gemini_connector
+from agent.protocols.gemini.session import GeminiSession
+from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration, row_for
+from agent.protocols.twilio.stream import TwilioStream
+from agent.server.prompt import system_instruction
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from agent.config.agent_file import AgentFile
+    from agent.config.settings import Settings
+    from agent.drive.socket import Socket
+    from agent.protocols.base import MediaStream
+    from agent.protocols.live import LiveModel
+    from agent.tools.base import Tool
+
+MadeModel = tuple["LiveModel", "Callable[[], Awaitable[Socket]]"]
+
+
+def gemini(settings: Settings, agent: AgentFile, tools: Sequence[Tool]) -> MadeModel:
+    """A session with Gemini Live for this agent, and how to reach it."""
+    model = agent.model or settings.gemini_model
+    row = row_for(model)
+    options = GeminiOptions(
+        model=model,
+        system_instruction=system_instruction(agent),
+        voice=agent.voice,
+        language=agent.language if row.language_code else None,
+        tools=tuple(
+            ToolDeclaration(
+                name=tool.declaration.name,
+                description=tool.declaration.description,
+                parameters=tool.declaration.parameters or {},
+            )
+            for tool in tools
+        ),
+    )
+    key = settings.api_key.get_secret_value() if settings.api_key else ""
+    connect = gemini_connector(settings.gemini_url, settings.gemini_api_version, key)
+    return GeminiSession(options), connect
+
+
+MODELS: dict[str, Callable[[Settings, AgentFile, Sequence[Tool]], MadeModel]] = {"gemini": gemini}
+
+STREAMS: dict[str, Callable[[float], MediaStream]] = {"twilio": TwilioStream}

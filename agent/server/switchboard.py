@@ -1,0 +1,232 @@
+"""Who is on which call: slots, tokens, legs, and what a caller is told who cannot be put through.
+
+Provider-neutral: a webhook asks, the answer is a `Verdict`, and the provider's own room turns that into its own language.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import structlog
+
+from agent.protocols.token import TokenClaims
+from agent.server.live_call import LiveCall
+from agent.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from agent.drive.tasks import Tasks
+    from agent.events import LineEvent
+    from agent.protocols.base import StreamStart
+    from agent.server.register import Caller, Register
+    from agent.server.wiring import Wiring
+    from agent.telephony.media_stream import MediaStreamLine
+
+log = structlog.get_logger()
+
+REMEMBERED = 1000
+"""Ended calls that are remembered for webhooks that come late; the oldest is forgotten, and the database answers for it."""
+
+ANSWER_LIMIT = 10.0
+"""Seconds after which a webhook is answered whatever happened: Twilio gives up at 15."""
+
+MODEL_TROUBLE = frozenset({"model_lost", "internal_error", "crash"})
+"""Ends that are our fault: the caller is put through to a person where the agent's file names one."""
+
+
+class Join(NamedTuple):
+    """Open a stream to us that carries this token."""
+
+    token: str
+
+
+class Say(NamedTuple):
+    """Say one of our lines by the provider's own voice, then hang up."""
+
+    line: str
+
+
+class Transfer(NamedTuple):
+    """Put the caller through to a person."""
+
+    number: str
+
+
+class HangUpNow(NamedTuple):
+    """The conversation is over."""
+
+
+Verdict = Join | Say | Transfer | HangUpNow
+
+
+class Place(NamedTuple):
+    """A call on the switchboard and the answers its webhooks got, by leg: a repeated webhook gets the same answer."""
+
+    caller: Caller
+    call: LiveCall
+    verdicts: dict[int, asyncio.Task[Verdict]]
+
+
+class Switchboard:
+    """All live calls of this process.
+
+    Args:
+        wiring: what calls are made of.
+        register: their records and tokens.
+        tasks: owner of the calls.
+        max_calls: slots.
+    """
+
+    def __init__(self, wiring: Wiring, register: Register, tasks: Tasks, max_calls: int) -> None:
+        self.draining = False
+        self.metrics = Metrics(lambda: self.active)
+        self._wiring = wiring
+        self._register = register
+        self._tasks = tasks
+        self._max_calls = max_calls
+        self._places: dict[str, Place] = {}
+        self._ended: dict[str, tuple[str, str | None]] = {}
+
+    @property
+    def active(self) -> int:
+        """Calls that are live or hold a slot."""
+        return len(self._places)
+
+    @property
+    def full(self) -> bool:
+        return self.active >= self._max_calls
+
+    def drain(self) -> None:
+        """Take no new calls; those that hold a slot go on."""
+        self.draining = True
+        log.info("draining", calls=self.active)
+
+    async def close(self) -> None:
+        """End every call now."""
+        for place in list(self._places.values()):
+            place.call.abandon("server_stopped")
+        await self._tasks.close(grace=5.0)
+
+    # ---- webhooks
+
+    async def ring(self, caller: Caller) -> Verdict:
+        """A caller rings: hold until the agent can speak, or say why it cannot."""
+        place = self._places.get(caller.call_id)
+        if place is None:
+            if (ended := self._ended.get(caller.call_id)) is not None:
+                return _after(*ended)
+            if self.draining or self.full:
+                self.metrics.refused.labels("draining" if self.draining else "busy").inc()
+                return Say("busy")
+            place = self._take(caller)
+        return await self._verdict(place, 1, self._first)
+
+    async def after(self, caller: Caller) -> Verdict:
+        """The stream ended, for whatever reason: what now?"""
+        place = self._places.get(caller.call_id)
+        if place is None:
+            ended = self._ended.get(caller.call_id)
+            return _after(*(ended or (await self._register.end_reason(caller.call_id), None)))
+        place.call.line_ended()
+        return await self._verdict(place, place.call.leg + 1, self._again)
+
+    def over(self, call_id: str, reason: str) -> None:
+        """The provider says that the call itself has ended."""
+        place = self._places.get(call_id)
+        if place is not None:
+            place.call.abandon(reason)
+
+    async def _verdict(
+        self, place: Place, leg: int, decide: Callable[[Place, int], Coroutine[Any, Any, Verdict]]
+    ) -> Verdict:
+        task = place.verdicts.get(leg)
+        if task is None:
+            name = f"verdict {place.call.id} {leg}"
+            task = place.verdicts[leg] = self._tasks.start_read(name, decide(place, leg))
+        return await asyncio.shield(task)
+
+    async def _first(self, place: Place, leg: int) -> Verdict:
+        call = place.call
+        await self._register.create(call.id, call.agent.name, place.caller)
+        await asyncio.wait([call.answered], timeout=ANSWER_LIMIT)
+        if call.reason or place.caller.call_id not in self._places:
+            return _after(call.reason, call.agent.fallback_number, spoken=False)
+        return self._join(place, leg)
+
+    async def _again(self, place: Place, leg: int) -> Verdict:
+        await asyncio.sleep(0)  # let the machine hear that its line is gone
+        if place.call.reason or place.caller.call_id not in self._places:
+            return _after(place.call.reason, place.call.agent.fallback_number)
+        return self._join(place, leg)
+
+    def _join(self, place: Place, leg: int) -> Join:
+        return Join(self._register.issue(place.caller.call_id, leg))
+
+    # ---- streams
+
+    async def admit(
+        self, start: StreamStart, line: MediaStreamLine
+    ) -> Callable[[LineEvent], None] | None:
+        """Find the call that a stream belongs to, and spend its token; None refuses."""
+        place = self._places.get(start.call_id)
+        claims = self._register.check(start.call_id, start.parameters.get("token"))
+        if not isinstance(claims, TokenClaims):
+            self._refused(claims)
+            return None
+        if place is None or place.caller.account != start.account:
+            self._refused("no such call")
+            return None
+        call = place.call
+        if claims.leg != call.leg + 1:
+            self._refused("not the next leg")
+            return None
+        if not await self._register.spend(claims, call.id):
+            self._refused("spent")
+            return None
+        if call.reason or claims.leg != call.leg + 1:
+            self._refused("too late")
+            return None
+        call.attach(line, claims.leg)
+        if claims.leg == 1:
+            self._tasks.start(f"answered {call.id}", self._register.answered(call.id))
+        return lambda event: call.hear(line, event)
+
+    def _refused(self, why: str) -> None:
+        log.warning("stream refused", why=str(why))
+        self.metrics.refused.labels("token").inc()
+
+    # ---- calls
+
+    def _take(self, caller: Caller) -> Place:
+        call = LiveCall(
+            self._wiring.new_id(), self._wiring.agent_for(caller.to_number), self._wiring
+        )
+        place = Place(caller, call, {})
+        self._places[caller.call_id] = place
+        self._tasks.start(f"call {call.id}", self._live(place))
+        return place
+
+    async def _live(self, place: Place) -> None:
+        call = place.call
+        self.metrics.started.inc()
+        try:
+            await call.run()
+        finally:
+            self._ended[place.caller.call_id] = (call.reason, call.agent.fallback_number)
+            while len(self._ended) > REMEMBERED:
+                del self._ended[next(iter(self._ended))]
+            del self._places[place.caller.call_id]
+        log.info("call ended", call=call.id, reason=call.reason)
+        self.metrics.add(call.reason, call.counted, call.turns)
+        await self._register.finish(call.id, call.reason, call.leg, call.figures())
+
+
+def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:
+    """What a caller gets whose conversation has ended for `reason`; `spoken`: whether it heard us say so."""
+    if reason in MODEL_TROUBLE and fallback:
+        return Transfer(fallback)
+    if reason in MODEL_TROUBLE and not (spoken and reason == "model_lost"):
+        return Say("trouble")
+    return HangUpNow()

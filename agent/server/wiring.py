@@ -1,0 +1,108 @@
+"""What calls are made of: settings and files turned into machines, sessions, recorders and records."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent import __version__
+from agent.call.machine import CallMachine
+from agent.call.options import CallOptions, UplinkOptions
+from agent.drive.tasks import Tasks
+from agent.models.live import LiveSession
+from agent.server.prompt import greeting_request
+from agent.server.providers import MODELS
+from agent.storage.flight import FlightRecorder
+from agent.tools.end_call import EndCall
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+    from pathlib import Path
+
+    from agent.config.agent_file import AgentFile, AgentFiles
+    from agent.config.settings import Settings
+    from agent.drive.wakeups import Wakeups
+    from agent.events import ModelEvent
+    from agent.server.lines import LineStore
+    from agent.tools.base import Tool
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The parts that every call of this process shares.
+
+    Attributes:
+        recording: keep every call's sound, whatever the agents' files say (the demo, the bench).
+    """
+
+    settings: Settings
+    agents: AgentFiles
+    lines: LineStore
+    wakeups: Wakeups
+    disk: Executor
+    recording: bool = False
+
+    def wall(self) -> float:
+        """Seconds since 1970-01-01 UTC; for records and tokens only."""
+        return time.time()  # noqa: TID251 - the server is where wall time comes in
+
+    def new_id(self) -> str:
+        """A call's id: sorts by time, says nothing else."""
+        return f"{int(self.wall() * 1000):011x}{os.urandom(5).hex()}"
+
+    # ---- the agent
+
+    def agent_for(self, number: str) -> AgentFile:
+        """The agent that answers a number: `default.yaml` where there is one, else the first."""
+        names = self.agents.names()
+        return self.agents.get("default" if "default" in names else (names or ["default"])[0])
+
+    def fingerprint(self, agent: AgentFile) -> str:
+        """Hash of what a call was started with; secrets are not part of it."""
+        plain = (__version__, agent.digest(), self.settings.gemini_model)
+        return hashlib.sha256("\n".join(plain).encode()).hexdigest()[:16]
+
+    def options(self, agent: AgentFile) -> CallOptions:
+        return CallOptions(
+            greeting=greeting_request(agent),
+            answer_within=self.settings.answer_within,
+            max_seconds=float(self.settings.max_call_seconds),
+            uplink=UplinkOptions(),
+        )
+
+    # ---- a call's parts
+
+    def machine(self, agent: AgentFile) -> CallMachine:
+        return CallMachine(self.options(agent), self.lines.lines_for(agent))
+
+    def tools(self, agent: AgentFile) -> Sequence[Tool]:
+        return (EndCall(),)
+
+    def model(
+        self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks
+    ) -> LiveSession:
+        protocol, connect = MODELS["gemini"](self.settings, agent, self.tools(agent))
+        return LiveSession(protocol, connect, sink, self.wakeups, tasks)
+
+    def tasks_of_call(self, call: str, failed: Callable[[str, BaseException], None]) -> Tasks:
+        return Tasks(f"call {call}", failed)
+
+    def recorder(self, call: str, agent: AgentFile, tasks: Tasks) -> FlightRecorder:
+        return FlightRecorder(
+            self.folder(call),
+            tasks,
+            sound=self.recording or agent.recording,
+            disk=self.disk,
+            failed=lambda error: log.error("recording stopped", why=str(error)),
+        )
+
+    def folder(self, call: str) -> Path:
+        return self.settings.data_dir / "calls" / call
