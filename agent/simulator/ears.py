@@ -99,9 +99,13 @@ class Ears:
         self._kept: deque[bytes] = deque(maxlen=LOOK_BACK_WINDOWS)
         self._voiced = 0
         self._quiet = 0
-        self.seconds = 0.0
+        self._windows = 0
         self.speaking = False
         self.onset: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return self._windows * WINDOW_SECONDS
 
     def hear(self, pcm: bytes) -> list[Edge]:
         """Listen to the next chunk, of any even length, and return the edges in it."""
@@ -128,7 +132,7 @@ class Ears:
             pass  # full: the beginning is what the recogniser needs
         else:
             self._kept.append(window)
-        self.seconds += WINDOW_SECONDS
+        self._windows += 1
         return self._in_speech(voiced) if self.speaking else self._in_quiet(voiced)
 
     def _is_voiced(self, level: float) -> bool:
@@ -143,7 +147,7 @@ class Ears:
     def _in_quiet(self, voiced: bool) -> Edge | None:
         if voiced:
             if self.onset is None:
-                self.onset = self.seconds - WINDOW_SECONDS
+                self.onset = (self._windows - 1) * WINDOW_SECONDS
             self._voiced += 1
             self._quiet = 0
             if self._voiced * WINDOW_SECONDS >= self._hearing.prefix_seconds - 1e-9:
