@@ -441,6 +441,10 @@ class Playout:
         """Seconds of audio that the caller has yet to hear: queued, or sent and unheard."""
         return (self.queued - self.heard(now)) / Pcm8k.rate
 
+    def settled(self, now: float) -> bool:
+        """Whether all that was queued was heard, and the provider's marks have said so."""
+        return not self._pending and self.heard(now) == self.queued
+
     def take_heard(self, now: float) -> list[Heard]:
         """What was heard since the last time, each stretch with its time; it is forgotten here.
 

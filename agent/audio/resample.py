@@ -1,0 +1,145 @@
+"""Streaming changes of rate for live speech: 8 -> 16, 24 -> 8 and 24 -> 16 kHz.
+
+Each is one linear-phase FIR (a windowed sinc, Kaiser's design: A. V. Oppenheim, R. W. Schafer, Discrete-Time Signal Processing,
+"Kaiser window") that is applied as a product of matrices: rows are overlapping stretches of input, columns are the filter
+shifted to each output of a block. Nothing is held back but the last one or two samples that do not make a whole step, and a
+stream that is fed in any pieces gives the same samples as one that is fed whole, to the bit: coefficients are rounded to
+2**-24, so that every product and every sum of 16-bit samples is exact in a float64, in whatever order a machine adds them.
+
+Measured on a 2.5 GHz Xeon for 20 ms of sound, with OPENBLAS_NUM_THREADS=1: about 8 us for 8 -> 16 and 24 -> 8 kHz, 9 us for
+24 -> 16 kHz.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.events import Pcm8k, Pcm16k, Pcm24k
+
+Samples = npt.NDArray[np.float64]
+
+STOP_BAND = 76.0
+"""Decibels that images and aliases are attenuated by, by design."""
+EXACT = 2.0**24
+"""Coefficients are multiples of 1 / EXACT: 24 bits of coefficient, 16 of sample and 8 of sum fit into a float64's 53."""
+LOUDEST, QUIETEST = np.float64(32767), np.float64(-32768)
+
+
+class Filter:
+    """The matrix that turns blocks of input into blocks of output.
+
+    Args:
+        source: rate of the input, Hz.
+        target: rate of the output, Hz.
+        passed: highest frequency that is kept, Hz.
+        stopped: lowest frequency of which nothing is left, Hz.
+        block: steps (the smallest stretch in which both rates have whole samples) per row.
+    """
+
+    def __init__(
+        self, source: int, target: int, *, passed: float, stopped: float, block: int
+    ) -> None:
+        common = math.gcd(source, target)
+        self.up, self.down = target // common, source // common
+        rate = source * self.up  # at which both rates have whole samples
+        taps = _kaiser_lowpass(passed / rate, stopped / rate, self.up, self.down)
+        first = self.down - 1  # the first output waits for the step's last sample, and for no more
+        self.delay = (len(taps) // 2 - first) / rate
+        self.rows_in, self.rows_out = block * self.down, block * self.up
+        self.history = (len(taps) - 1 - first) // self.up
+        self.span = self.history + self.rows_in
+        times = first + self.down * np.arange(self.rows_out)
+        ages = times[np.newaxis, :] - self.up * (np.arange(self.span)[:, np.newaxis] - self.history)
+        inside = (ages >= 0) & (ages < len(taps))
+        self.matrix: Samples = np.where(inside, taps[np.where(inside, ages, 0)], 0.0)
+
+    def apply(self, samples: Samples, rows: int) -> Samples:
+        """Filter `rows` blocks; `samples` holds the history, then `rows` times `rows_in` samples."""
+        size = samples.itemsize
+        blocks: Samples = np.ndarray(
+            (rows, self.span), np.float64, samples, 0, (self.rows_in * size, size)
+        )
+        filtered: Samples = np.dot(blocks, self.matrix)
+        return filtered
+
+
+def _kaiser_lowpass(passed: float, stopped: float, gain: int, align: int) -> Samples:
+    """A low-pass of odd length with its edges in cycles per sample; its delay is whole in output samples (`align`)."""
+    width = stopped - passed
+    center = math.ceil((STOP_BAND - 7.95) / (2.285 * 2 * math.pi * width) / 2)
+    center += (align - 1 - center) % align
+    offset = np.arange(-center, center + 1)
+    edge = passed + stopped
+    taps = edge * np.sinc(edge * offset) * np.kaiser(len(offset), 0.1102 * (STOP_BAND - 8.7))
+    exact: Samples = np.rint(taps * (gain * EXACT / taps.sum())) / EXACT
+    return exact
+
+
+class Resampler:
+    """A stream through one filter; the subclasses say which, and keep the rates in the types."""
+
+    fir: ClassVar[Filter]
+    delay: ClassVar[float]
+    """Seconds by which the output is later than the input."""
+
+    def __init__(self) -> None:
+        self._past = np.zeros(self.fir.history)
+
+    def reset(self) -> None:
+        """Forget what was fed: the next sample follows silence."""
+        self._past = np.zeros(self.fir.history)
+
+    def _filtered(self, pcm: bytes) -> bytes:
+        """Feed whole samples (int16, little endian); the answer has up / down times as many, in the same form."""
+        fir = self.fir
+        fresh = np.frombuffer(pcm, "<i2")
+        known = len(self._past)
+        steps, rest = divmod(known - fir.history + len(fresh), fir.down)
+        rows = -(-steps * fir.down // fir.rows_in)
+        end = known + len(fresh)
+        samples = np.zeros(max(end, fir.history + rows * fir.rows_in))
+        samples[:known] = self._past
+        samples[known:end] = fresh
+        self._past = samples[end - rest - fir.history : end].copy()
+        out = fir.apply(samples, rows)
+        np.rint(out, out=out)
+        np.minimum(out, LOUDEST, out=out)
+        np.maximum(out, QUIETEST, out=out)
+        return out.astype("<i2").tobytes()[: 2 * steps * fir.up]
+
+
+class Upsample8to16(Resampler):
+    """The caller's voice for the model: flat to 3.4 kHz, its images gone from 4.6 kHz up."""
+
+    fir = Filter(8000, 16000, passed=3400, stopped=4600, block=16)
+    delay = fir.delay
+
+    def feed(self, pcm: Pcm8k) -> Pcm16k:
+        """Twice as many samples as were fed."""
+        return Pcm16k(self._filtered(pcm))
+
+
+class Downsample24to8(Resampler):
+    """The model's voice for the telephone: flat to 3.4 kHz, nothing aliased from 4.6 kHz up."""
+
+    fir = Filter(24000, 8000, passed=3400, stopped=4600, block=16)
+    delay = fir.delay
+
+    def feed(self, pcm: Pcm24k) -> Pcm8k:
+        """A third of the samples that were fed since the last reset, rounded down."""
+        return Pcm8k(self._filtered(pcm))
+
+
+class Downsample24to16(Resampler):
+    """The model's voice for a wide-band line: flat to 7 kHz, nothing left from 9.2 kHz up."""
+
+    fir = Filter(24000, 16000, passed=7000, stopped=9200, block=16)
+    delay = fir.delay
+
+    def feed(self, pcm: Pcm24k) -> Pcm16k:
+        """Two samples for every whole three that were fed since the last reset."""
+        return Pcm16k(self._filtered(pcm))
