@@ -1,0 +1,1 @@
+"""Drivers of speech models: the socket, and the session that any pure model protocol runs in."""

@@ -1,0 +1,125 @@
+"""The `websockets` client as a `Socket`; the only file that knows that library's exceptions on this side of a call."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+
+from agent.drive.socket import Closed
+from agent.models.live import ConnectFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from websockets.asyncio.client import ClientConnection
+
+OPEN_SECONDS = 5.0
+"""For DNS, TCP, TLS and the upgrade together."""
+
+CLOSE_SECONDS = 1.0
+"""For the closing handshake; then the connection is cut."""
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+"""A message above this ends the connection with 1009."""
+
+SEND_BUFFER_BYTES = 64 * 1024
+"""What the kernel may hold for a peer that does not read: 1.5 s of 16 kHz audio as JSON; the default is minutes."""
+
+_NO_CLOSE_FRAME = 1006
+
+# The library writes the headers of its handshake, hence the API key, and every frame at DEBUG.
+_quiet = logging.getLogger("agent.models.socket.library")
+_quiet.setLevel(logging.INFO)
+
+
+class _Connect(connect):
+    """Follows no redirect: the library would carry the key to wherever it points."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class ClientSocket:
+    """An open connection; has the shape of `agent.drive.socket.Socket`."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> bytes:
+        """Next message as bytes, text or binary alike; raises `Closed`."""
+        try:
+            return await self._connection.recv(decode=False)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def write(self, message: str) -> None:
+        """Send one text message, waiting while the connection's buffers are full; raises `Closed`."""
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as error:
+            raise _closed(error) from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close politely within `CLOSE_SECONDS`, or cut the connection."""
+        try:
+            # The library's own close_timeout does not bound the wait for a buffer that the peer does not empty.
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._connection.close(code, reason)
+        except TimeoutError:
+            self._connection.transport.abort()
+
+
+async def open_socket(url: str, headers: Mapping[str, str]) -> ClientSocket:
+    """Connect to `url` (ws or wss).
+
+    The library's keep-alive is off: the service answers pings late (8 to 30 s were seen), which makes a client close 1011
+    by itself. A loopback address is reached without the system's proxy.
+
+    Raises:
+        ConnectFailed: refused, unreachable, too slow, or not answered with an upgrade.
+    """
+    try:
+        connection = await _Connect(
+            url,
+            additional_headers=headers,
+            proxy=None if is_loopback(urlsplit(url).hostname or "") else True,
+            compression=None,
+            open_timeout=OPEN_SECONDS,
+            close_timeout=CLOSE_SECONDS,
+            ping_interval=None,
+            max_size=MAX_MESSAGE_BYTES,
+            logger=_quiet,
+        )
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise ConnectFailed(status, f"the upgrade was answered with HTTP {status}") from error
+    except (InvalidHandshake, OSError) as error:  # OSError: DNS, TCP, TLS and time-outs too
+        raise ConnectFailed(None, f"{type(error).__name__}: {error}") from error
+    raw: socket.socket = connection.transport.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return ClientSocket(connection)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether `host` names this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _closed(error: ConnectionClosed) -> Closed:
+    """What the peer said; what we said, where the library closed by itself; else that nothing was said."""
+    frame = error.rcvd or error.sent
+    if frame is None:
+        return Closed(_NO_CLOSE_FRAME, "")
+    return Closed(int(frame.code), frame.reason)
