@@ -1,0 +1,73 @@
+"""What is installed is what is declared, by its hash and from nowhere in particular; README says what the code does."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import agent
+from agent.config.settings import settings_table
+
+ROOT = Path(__file__).parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
+RUNTIME: list[str] = PROJECT["project"]["dependencies"]
+
+LOCKS = {
+    "requirements-uv.lock": GROUPS["uv"],
+    "requirements.lock": RUNTIME + GROUPS["build"],
+    "requirements-dev.lock": RUNTIME + GROUPS["build"] + GROUPS["dev"],
+}
+
+PIN = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)==([^ ;\\]+)", re.MULTILINE)
+
+
+def pins(lock: str) -> dict[str, set[str]]:
+    """Locked versions by name; a universal lock may have one per version of Python."""
+    found: dict[str, set[str]] = {}
+    for name, version in PIN.findall((ROOT / lock).read_text()):
+        found.setdefault(canonicalize_name(name), set()).add(version)
+    return found
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_satisfies_what_is_declared(lock: str) -> None:
+    locked = pins(lock)
+    for declared in map(Requirement, LOCKS[lock]):
+        versions = locked.get(canonicalize_name(declared.name), set())
+        assert versions, f"{declared.name} is not in {lock}: make lock"
+        assert all(map(declared.specifier.contains, versions)), f"{declared} is old: make lock"
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_has_a_hash_for_everything_and_names_no_host(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    entries = re.split(r"(?m)^(?=[A-Za-z0-9])", text)[1:]
+    assert entries
+    for entry in entries:
+        assert PIN.match(entry), entry.splitlines()[0]
+        assert "--hash=sha256:" in entry, entry.splitlines()[0]
+
+
+def test_developers_run_what_users_run() -> None:
+    runtime, developers = pins("requirements.lock"), pins("requirements-dev.lock")
+    assert {name: developers[name] for name in runtime} == runtime
+
+
+def test_the_version_heads_the_changelog() -> None:
+    headings = re.findall(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())
+    assert headings[0] == agent.__version__
+
+
+def test_readme_has_the_settings_of_the_code() -> None:
+    readme = (ROOT / "README.md").read_text()
+    block = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", readme, re.DOTALL)
+    assert block, "README has no block between <!-- settings --> and <!-- /settings -->"
+    assert block[1].strip() == settings_table().strip(), "paste what settings_table() returns"
