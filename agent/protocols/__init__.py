@@ -1,0 +1,1 @@
+"""Wire languages as classes without I/O: messages in, events out; commands in, messages out."""
