@@ -1,0 +1,1 @@
+"""Twilio: Media Streams, the webhooks of a call and their signatures, TwiML."""

@@ -1,0 +1,80 @@
+"""TwiML: what Twilio is told to do with a call, in answer to a webhook ("Twilio: TwiML for Programmable Voice")."""
+
+from __future__ import annotations
+
+from twilio.twiml.voice_response import (  # type: ignore[import-untyped]
+    Dial,
+    VoiceResponse,
+)
+
+from agent.errors import OwnFault
+
+CONTENT_TYPE = "text/xml"
+
+TOKEN_PARAMETER = "token"
+"""Name under which `start.customParameters` brings the one-use token back."""
+
+PARAMETER_CHARACTERS = 500
+"""TwiML `<Stream>`: name and value of a `<Parameter>` together have to be shorter."""
+
+
+def connect(stream_url: str, action_url: str, token: str) -> str:
+    """Join the call to our media stream.
+
+    `<Connect>` blocks: when the stream ends, for whatever reason, Twilio asks `action_url` what to do next. Verbs after it would
+    never run, so there are none.
+
+    Args:
+        stream_url: `wss` (`ws` on loopback) and without a query, which Twilio does not support (error 31920).
+        action_url: absolute; asked by POST.
+        token: proves to the stream's endpoint that a signed webhook asked for it.
+    """
+    if not stream_url.startswith(("wss://", "ws://")) or "?" in stream_url:
+        raise OwnFault("a stream's URL is wss:// without a query")
+    if len(TOKEN_PARAMETER) + len(token) >= PARAMETER_CHARACTERS:
+        raise OwnFault(f"a <Parameter> of {len(token)} characters is longer than Twilio takes")
+    response = VoiceResponse()
+    stream = response.connect(action=action_url, method="POST").stream(url=stream_url)
+    stream.parameter(name=TOKEN_PARAMETER, value=token)
+    return str(response)
+
+
+def say_and_hang_up(text: str, *, language: str = "en-US") -> str:
+    """Have Twilio's own voice say one thing and end the call: for when we have no stream to speak on."""
+    response = VoiceResponse()
+    response.say(text, language=language)
+    response.hangup()
+    return str(response)
+
+
+def dial(
+    number: str, *, caller_id: str | None = None, action_url: str | None = None, timeout: int = 20
+) -> str:
+    """Connect the caller to a person, who hears ringing until they answer.
+
+    Args:
+        number: E.164.
+        caller_id: what the person's display shows; one of the account's numbers, or the caller's own.
+        action_url: asked what to do next when the dialled leg ends; without it the call ends.
+        timeout: seconds that the person's phone may ring.
+    """
+    response = VoiceResponse()
+    leg: Dial = response.dial(
+        answer_on_bridge=True, caller_id=caller_id, action=action_url, timeout=timeout
+    )
+    leg.number(number)
+    return str(response)
+
+
+def hang_up() -> str:
+    """End the call."""
+    response = VoiceResponse()
+    response.hangup()
+    return str(response)
+
+
+def reject_busy() -> str:
+    """Refuse the call unanswered and unbilled; the caller hears the busy tone."""
+    response = VoiceResponse()
+    response.reject(reason="busy")
+    return str(response)
