@@ -1,0 +1,1 @@
+"""Drivers of phone lines: they await sockets and decide nothing about calls."""
