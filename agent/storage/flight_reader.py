@@ -1,0 +1,98 @@
+"""Reads a flight record back, so that it can be played to the machine again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import msgspec
+
+from agent.errors import StorageError
+from agent.events import AnyCommand, AnyEvent
+from agent.storage.flight_format import encode_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+SOUND = ("caller.pcm", "model.pcm")
+"""Files that an event may refer to."""
+
+
+class Entry(NamedTuple):
+    """One line: at `t` the event (None: a tick) led to these commands.
+
+    Commands are plain data as `recorded` makes them: their sound is only known by length and checksum.
+    """
+
+    t: float
+    event: AnyEvent | None
+    commands: list[dict[str, Any]]
+
+
+class _Line(msgspec.Struct):
+    v: int
+    t: float
+    kind: str
+    do: list[dict[str, Any]]
+
+
+def recorded(commands: list[AnyCommand]) -> list[dict[str, Any]]:
+    """Commands as a record shows them, to compare what today's machine does with what was done."""
+    plain: list[dict[str, Any]] = msgspec.json.decode(encode_commands(commands))
+    return plain
+
+
+class _Sound:
+    """The sound that events refer to."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: dict[str, BinaryIO] = {}
+
+    def decode(self, kind: type[Any], reference: Any) -> Any:
+        """The samples of `[file, first sample, samples]`, as `kind`; silence where they were not kept."""
+        name, begin, samples = reference
+        if name is None:
+            return kind(2 * samples)
+        if name not in SOUND:
+            raise ValueError(f"{name!r} is not a file of sound")
+        if name not in self._files:
+            self._files[name] = open(self._folder / name, "rb")  # noqa: SIM115  (closed by `close`)
+        self._files[name].seek(2 * begin)
+        data = self._files[name].read(2 * samples)
+        if len(data) != 2 * samples:
+            raise ValueError(f"{name} ends before sample {begin + samples}")
+        return kind(data)
+
+    def close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+def read_flight(folder: Path) -> Iterator[Entry]:
+    """The entries of a call, in order; ends where recording had to stop, and at a line that a crash tore.
+
+    Sound that was not kept is read as silence of the same length: decisions that count samples come out the same.
+
+    Raises:
+        StorageError: there is no record, or its lines are not what this version reads.
+    """
+    sound = _Sound(folder)
+    decode_line = msgspec.json.Decoder(_Line).decode
+    decode_event: Callable[[bytes], AnyEvent]
+    decode_event = msgspec.json.Decoder(AnyEvent, dec_hook=sound.decode).decode
+    number = 0
+    try:
+        with open(folder / "events.jsonl", "rb") as lines:
+            for number, line in enumerate(lines, 1):  # noqa: B007  (the error names it)
+                head = decode_line(line) if line.endswith(b"\n") else None
+                if head is None or head.kind == "gap":
+                    return
+                event = None if head.kind == "tick" else decode_event(line)
+                yield Entry(head.t, event, head.do)
+    except OSError as error:
+        raise StorageError(f"no flight record in {folder.name}: {error.strerror}") from error
+    except (msgspec.DecodeError, ValueError) as error:
+        raise StorageError(f"{folder.name}/events.jsonl, line {number}: {error}") from error
+    finally:
+        sound.close()
