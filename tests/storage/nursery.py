@@ -45,7 +45,7 @@ def main() -> None:
         child = os.fork()
         if not child:
             os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 1)
-            asyncio.run({"write": write, "spend": spend}[what](*args))
+            asyncio.run(write(*args) if what == "write" else spend(*args))
             os._exit(0)
         print(child, flush=True)
 
