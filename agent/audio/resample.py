@@ -26,7 +26,8 @@ STOP_BAND = 76.0
 """Decibels that images and aliases are attenuated by, by design."""
 EXACT = 2.0**24
 """Coefficients are multiples of 1 / EXACT: 24 bits of coefficient, 16 of sample and 8 of sum fit into a float64's 53."""
-LOUDEST, QUIETEST = np.float64(32767), np.float64(-32768)
+INT16 = np.dtype("<i2")
+QUIETEST, LOUDEST = np.array(-32768.0), np.array(32767.0)
 
 
 class Filter:
@@ -87,7 +88,7 @@ class Resampler:
     """Seconds by which the output is later than the input."""
 
     def __init__(self) -> None:
-        self._past = np.zeros(self.fir.history)
+        self._past: Samples = np.zeros(self.fir.history)
 
     def reset(self) -> None:
         """Forget what was fed: the next sample follows silence."""
@@ -96,20 +97,18 @@ class Resampler:
     def _filtered(self, pcm: bytes) -> bytes:
         """Feed whole samples (int16, little endian); the answer has up / down times as many, in the same form."""
         fir = self.fir
-        fresh = np.frombuffer(pcm, "<i2")
-        known = len(self._past)
-        steps, rest = divmod(known - fir.history + len(fresh), fir.down)
+        samples: Samples = np.concatenate((self._past, np.frombuffer(pcm, INT16)))
+        end = len(samples)
+        steps, rest = divmod(end - fir.history, fir.down)
+        self._past = samples[end - rest - fir.history :]
         rows = -(-steps * fir.down // fir.rows_in)
-        end = known + len(fresh)
-        samples = np.zeros(max(end, fir.history + rows * fir.rows_in))
-        samples[:known] = self._past
-        samples[known:end] = fresh
-        self._past = samples[end - rest - fir.history : end].copy()
+        missing = fir.history + rows * fir.rows_in - end
+        if missing > 0:  # the last row is not full; what it makes of the zeros is cut off below
+            samples = np.concatenate((samples, np.zeros(missing)))
         out = fir.apply(samples, rows)
         np.rint(out, out=out)
-        np.minimum(out, LOUDEST, out=out)
-        np.maximum(out, QUIETEST, out=out)
-        return out.astype("<i2").tobytes()[: 2 * steps * fir.up]
+        out.clip(QUIETEST, LOUDEST, out=out)
+        return out.astype(INT16).tobytes()[: 2 * steps * fir.up]
 
 
 class Upsample8to16(Resampler):
