@@ -6,43 +6,22 @@ Pure: time is an argument and dice are passed in.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import TYPE_CHECKING, Any, assert_never
 
 from agent.simulator.ears import Ended, Started
 from agent.simulator.listener import Listener
 from agent.simulator.speaker import TOKENS_PER_SECOND, Speaker
-from agent.simulator.strict import Audio, RuleError, check_refused
+from agent.simulator.strict import Audio, check_refused, checked_audio
 from agent.simulator.tool_desk import ToolDesk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from random import Random
-
-    from agent.simulator.agenda import Agenda
     from agent.simulator.brain import Brain
     from agent.simulator.ears import Edge
     from agent.simulator.faults import Fault
-    from agent.simulator.gemini_setup import Conduct, Wishes
-    from agent.simulator.handles import Handles
-    from agent.simulator.records import SessionRecord
+    from agent.simulator.gemini_setup import Surroundings, Wishes
 
 HEARD_LATENESS_SECONDS = 0.6  # the input's transcription trails its end by up to this
 FIRST_HANDLE_SECONDS = 0.05
-
-
-class Surroundings(NamedTuple):
-    """What a conversation shares with its session.
-
-    Attributes:
-        send: Takes a server message.
-    """
-
-    conduct: Conduct
-    agenda: Agenda
-    handles: Handles
-    record: SessionRecord
-    dice: Random
-    send: Callable[[dict[str, Any]], None]
 
 
 class Conversation:
@@ -87,8 +66,9 @@ class Conversation:
         match message:
             case {"realtimeInput": {"text": text}}:
                 self._prompt(text, now)
-            case {"realtimeInput": {"mediaChunks": chunks}}:
-                raise RuleError("media_chunks", f"{len(chunks)} chunks")
+            case {"realtimeInput": {"mediaChunks": chunks}}:  # of a model that still takes them
+                for blob in chunks:
+                    self._hear(checked_audio(blob.get("data", b""), blob.get("mimeType", "")), now)
             case {"realtimeInput": {"audioStreamEnd": _}}:
                 self._edges(self._listener.stream_end(), now)
             case {"realtimeInput": {"activityStart": _}}:
@@ -165,7 +145,7 @@ class Conversation:
                     self._record.note(now, "speech_end", f"{at:.2f}")
                     self._voice_activity("ACTIVITY_END", at)
                     heard = self._brain.heard(utterance)
-                    self._record.heard.append(heard.text)
+                    self._record.hear(heard.text)
                     self._speaker.context_tokens += round(utterance.seconds * TOKENS_PER_SECOND)
                     self._transcribe(heard.text, now)
                     self._speaker.reply(heard.reply, now)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from agent.simulator.agenda import Agenda
-from agent.simulator.conversation import Conversation, Surroundings
+from agent.simulator.conversation import Conversation
 from agent.simulator.faults import SETUP, Fault
-from agent.simulator.gemini_setup import wishes
+from agent.simulator.gemini_setup import Surroundings, wishes
 from agent.simulator.records import Rate, Violation
 from agent.simulator.strict import RULES, Audio, RuleError, check_setup, read
 

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
 from agent.simulator.ears import Hearing
 from agent.simulator.faults import Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from agent.simulator.agenda import Agenda
+    from agent.simulator.handles import Handles
+    from agent.simulator.records import SessionRecord
 
 INTERRUPTING = "START_OF_ACTIVITY_INTERRUPTS"
 DEFAULT_SILENCE_MS = 500
@@ -39,6 +47,21 @@ class Conduct(msgspec.Struct, frozen=True):
     idle_seconds: float = 150.0
     bad_key: str = ""
     faults: tuple[Fault, ...] = ()
+
+
+class Surroundings(NamedTuple):
+    """What a conversation shares with its session.
+
+    Attributes:
+        send: Takes a server message.
+    """
+
+    conduct: Conduct
+    agenda: Agenda
+    handles: Handles
+    record: SessionRecord
+    dice: Random
+    send: Callable[[dict[str, Any]], None]
 
 
 class Wishes(NamedTuple):

@@ -6,7 +6,7 @@ from collections import deque
 
 import msgspec
 
-MOST_EVENTS = 1000  # per session; later ones are not kept
+MOST_EVENTS = 1000  # of one kind and session; later ones are not kept
 MOST_SESSIONS = 1000  # the oldest go
 MOST_VIOLATIONS = 1000  # later ones are only counted
 
@@ -74,6 +74,11 @@ class SessionRecord(msgspec.Struct):
         """Keep a moment."""
         if len(self.moments) < MOST_EVENTS:
             self.moments.append(Moment(now, what, detail))
+
+    def hear(self, text: str) -> None:
+        """Keep the transcription of an utterance."""
+        if len(self.heard) < MOST_EVENTS:
+            self.heard.append(text)
 
 
 class Stats(msgspec.Struct):

@@ -8,13 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from agent.simulator.brain import SPEECH_RATE_HZ, Call, Reply, Say
-from agent.simulator.generation import Finished, Part, Turn, Words
+from agent.simulator.generation import Finished, Part, Piece, Turn, Words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.simulator.conversation import Surroundings
-    from agent.simulator.gemini_setup import Wishes
+    from agent.simulator.gemini_setup import Surroundings, Wishes
     from agent.simulator.tool_desk import ToolDesk
 
 TOKENS_PER_SECOND = 25
@@ -62,6 +61,7 @@ class Speaker:
         self._resumable = resumable
         self._turn: Turn | None = None
         self._queued: deque[Reply] = deque(maxlen=MOST_QUEUED_REPLIES)
+        self._carried: dict[str, Any] = {}  # a transcription that goes with the next audio
         self._speaks_from = 0.0  # not before the last turn's turnComplete is out
         self.context_tokens = 0
         self.late_audio = False
@@ -113,6 +113,7 @@ class Speaker:
         self._queued.clear()
         if turn is None:
             return
+        self._carry_out()
         content: dict[str, Any] = {"interrupted": True}
         rest = turn.rest() if self.late_audio else b""
         if rest:
@@ -153,9 +154,16 @@ class Speaker:
             turn.started = True
             self._around.send({"serverContent": {}, "usageMetadata": self._usage(0.0)})
             self._around.record.note(now, "first_audio")
-        match turn.take(now):
+        self._speak(turn, turn.take(now), now)
+
+    def _speak(self, turn: Turn, piece: Piece, now: float) -> None:
+        if not isinstance(piece, Part):
+            self._carry_out()
+        match piece:
             case Part(pcm):
-                self._around.send({"serverContent": {"modelTurn": audio_part(pcm)}})
+                content = {"modelTurn": audio_part(pcm), **self._carried}
+                self._carried = {}
+                self._around.send({"serverContent": content})
                 self._around.record.audio_out_ms += len(pcm) * 500 / SPEECH_RATE_HZ
             case Words(text, last):
                 self._say_words(text, last)
@@ -179,10 +187,19 @@ class Speaker:
         transcription: dict[str, Any] = {"text": text}
         if last and self._around.dice.random() < 0.5:
             transcription["finished"] = True
-        message: dict[str, Any] = {"serverContent": {"outputTranscription": transcription}}
-        if self._around.dice.random() < 0.2:  # several fields in one message
-            message["usageMetadata"] = self._usage(0.0)
-        self._around.send(message)
+        content = {"outputTranscription": transcription}
+        chance = self._around.dice.random()  # several fields in one message are not exclusive
+        if chance < 0.2:
+            self._carried = content
+        elif chance < 0.4:
+            self._around.send({"serverContent": content, "usageMetadata": self._usage(0.0)})
+        else:
+            self._around.send({"serverContent": content})
+
+    def _carry_out(self) -> None:
+        if self._carried:
+            self._around.send({"serverContent": self._carried})
+            self._carried = {}
 
     def _over(self, now: float) -> None:
         turn, self._turn = self._turn, None

@@ -110,9 +110,9 @@ class Rig:
             self.wait(len(part) / 32_000)
             self.send(audio_frame(part))
 
-    def ready(self, **fields: Any) -> Rig:
+    def ready(self, model: str = "gemini-3.8-live", **fields: Any) -> Rig:
         """Go through the setup."""
-        self.send(setup_frame(**fields))
+        self.send(setup_frame(model, **fields))
         self.wait(1.0)
         assert self.named("setupComplete"), self.violations
         self.sent.clear()

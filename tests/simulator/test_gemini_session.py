@@ -133,6 +133,30 @@ def test_without_transcriptions_asked_for_none_are_sent() -> None:
     assert not rig.named("sessionResumptionUpdate")
 
 
+def test_one_message_may_have_several_fields() -> None:
+    seen = set()
+    for seed in range(12):
+        rig = Rig(seed=seed).ready(**TRANSCRIBED)
+        rig.send(TEXT)
+        rig.wait(4)
+        assert rig.text("outputTranscription") == GREETING.text
+        for sent in rig.sent:
+            seen.add((frozenset(sent.message), frozenset(sent.message.get("serverContent", {}))))
+    both, only = frozenset({"serverContent", "usageMetadata"}), frozenset({"serverContent"})
+    assert (only, frozenset({"modelTurn", "outputTranscription"})) in seen
+    assert (both, frozenset({"outputTranscription"})) in seen
+    assert (both, frozenset({"turnComplete"})) in seen
+    assert (both, frozenset()) in seen
+
+
+def test_an_older_model_still_takes_media_chunks() -> None:
+    rig = Rig().ready("gemini-2.5-flash-native-audio-preview-12-2025")
+    for at in range(0, len(SPEECH + QUIET), 3200):
+        chunk = audio_frame((SPEECH + QUIET)[at : at + 3200])["realtimeInput"]["audio"]
+        rig.send({"realtimeInput": {"mediaChunks": [chunk]}})
+    assert rig.record.heard == ["[speech 1.0 s]"]
+
+
 def test_every_turn_bills_the_whole_context() -> None:
     rig = Rig().ready()
     totals = []

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agent.simulator.brain import Call
 from agent.simulator.gemini_messages import MESSAGES, snake
@@ -241,7 +241,7 @@ def test_input_before_setup_complete_is_a_breach() -> None:
     broken(rig, "input_before_setup_complete", INVALID)
 
 
-MANUAL = {"realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}}}
+MANUAL: dict[str, Any] = {"realtimeInputConfig": {"automaticActivityDetection": {"disabled": True}}}
 
 
 @pytest.mark.parametrize(
@@ -400,6 +400,7 @@ anything = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(fields, anything, max_size=2))
 def test_no_message_is_worse_than_a_broken_rule(message: dict[str, Any]) -> None:
     session = Rig().ready()
