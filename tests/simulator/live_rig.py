@@ -14,7 +14,7 @@ from agent.simulator.handles import Handles
 from agent.simulator.records import Ledger, Violation
 
 if TYPE_CHECKING:
-    from agent.simulator.brain import Reply
+    from agent.simulator.brain import Brain, Reply
     from agent.simulator.ears import Utterance
 
 MIME = "audio/pcm;rate=16000"
@@ -69,13 +69,14 @@ class Rig:
         self,
         *,
         conduct: Conduct | None = None,
-        brain: Parrot | None = None,
+        brain: Brain | None = None,
         door: Door | None = None,
         seed: int = 1,
         handles: Handles | None = None,
     ) -> None:
         self.now = 100.0
-        self.brain = brain or Parrot()
+        self.parrot = Parrot()
+        self.brain: Brain = brain or self.parrot
         self.violations: list[Violation] = []
         self.sent: list[Sent] = []
         self.raw: list[bytes] = []

@@ -80,7 +80,7 @@ def test_a_greeting_by_text_comes_in_the_order_that_the_field_observed() -> None
     rig.wait(4)
     assert rig.audio() == GREETING.pcm
     assert rig.text("outputTranscription") == GREETING.text
-    assert rig.brain.prompts == ["Greet the caller."]
+    assert rig.parrot.prompts == ["Greet the caller."]
     order = [name for name in kinds(rig) if name not in ("modelTurn", "outputTranscription")]
     assert order == [
         "sessionResumptionUpdate",
@@ -210,7 +210,7 @@ def test_history_is_taken_in_without_a_reply() -> None:
     assert not rig.sent
     rig.send({"clientContent": {"turns": [turn], "turnComplete": True}})
     rig.wait(2)
-    assert rig.brain.prompts == ["I am Ann."]
+    assert rig.parrot.prompts == ["I am Ann."]
     assert rig.audio() == GREETING.pcm
 
 
@@ -226,7 +226,7 @@ def test_client_content_interrupts_and_is_answered_once_complete() -> None:
     rig.send({"clientContent": {"turnComplete": True}})
     rig.wait(1)
     assert len(rig.named("modelTurn")) > replied
-    assert rig.brain.prompts == ["Greet the caller.", ""]
+    assert rig.parrot.prompts == ["Greet the caller.", ""]
 
 
 # ---------------------------------------------------------------------------- barge-in

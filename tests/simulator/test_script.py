@@ -5,13 +5,17 @@ from __future__ import annotations
 import wave
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import soxr
 import yaml
 
 from agent.errors import UserError
 from agent.simulator.brain import BenchBrain, Call, Reply, Say, speechlike
 from agent.simulator.ears import Utterance
+from agent.simulator.gemini_setup import Conduct
 from agent.simulator.script import SCRIPT_FOLDER, SPEECH_FOLDER, ScriptBrain, load, read_clip
+from tests.simulator.live_rig import QUIET, Rig
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +53,46 @@ def test_the_demo_is_a_conversation() -> None:
         ["You are welcome. Goodbye, and see you tomorrow.", "end_call()"],
     )
     assert brain.answered("end_call", {}) == ()
+
+
+def test_the_demo_held_in_real_time_with_its_interruption() -> None:
+    """The caller lets the agent finish, but for the second reply: it is interrupted after 1.5 s."""
+    rig = Rig(conduct=Conduct(setup_seconds=0.4), brain=ScriptBrain(DEMO)).ready(
+        inputAudioTranscription={},
+        outputAudioTranscription={},
+        tools=[{"functionDeclarations": [{"name": "end_call", "description": "Ends the call."}]}],
+    )
+    begun = rig.now
+    rig.send({"realtimeInput": {"text": "Greet the caller."}})
+    for n, name in enumerate(("caller_open", "caller_park", "caller_cost", "caller_bye")):
+        while not rig.named("turnComplete" if n != 2 else "modelTurn"):
+            rig.say(QUIET[:640])
+        assert not rig.named("interrupted")
+        rig.say(QUIET[: 2 * 24_000 if n == 2 else 2 * 9_600])  # 1.5 s, 0.6 s
+        rig.sent.clear()
+        pcm, rate = read_clip(SPEECH_FOLDER / f"{name}.wav")
+        wide = np.asarray(soxr.resample(np.frombuffer(pcm, "<i2"), rate, 16_000), "<i2")
+        rig.say(wide.tobytes())
+        assert bool(rig.named("interrupted")) is (n == 2)
+        if n == 2:
+            assert rig.named("interrupted")[0].at < rig.now - len(wide) / 16_000 + 0.2
+            assert rig.named("turnComplete")
+            assert not rig.named("toolCallCancellation")
+            rig.sent.clear()
+    while not rig.named("turnComplete"):
+        rig.say(QUIET[:640])
+    assert rig.record.heard == [
+        "Hi. What time do you open tomorrow?",
+        "And where can I park my car?",
+        "Sorry, is it free on Sundays?",
+        "Great, thank you. Goodbye.",
+    ]
+    assert rig.text("outputTranscription") == "You are welcome. Goodbye, and see you tomorrow."
+    assert rig.text("inputTranscription") == "Great, thank you. Goodbye."
+    [call] = rig.named("toolCall")
+    assert call.at < rig.now - 1.5  # long before the goodbye is over
+    assert rig.now - begun < 30
+    assert not rig.violations
 
 
 def test_a_stranger_gets_the_turns_in_order_and_then_the_fallback() -> None:

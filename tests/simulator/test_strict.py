@@ -283,8 +283,8 @@ def test_a_handle_cannot_be_used_while_its_session_is_connected() -> None:
     third.ready(sessionResumption={"handle": handle["newHandle"]})
     third.send(TEXT)
     assert third.close is None
-    assert first.brain.prompts == ["Hello", "Hello"]  # the conversation goes on where it was
-    assert third.brain.prompts == []
+    assert first.parrot.prompts == ["Hello", "Hello"]  # the conversation goes on where it was
+    assert third.parrot.prompts == []
 
 
 def test_every_rule_was_broken_above() -> None:
