@@ -5,25 +5,12 @@ Positions on it are samples at the line's rate since the call's first, and three
 
     taken <= heard <= sent <= queued
       |        |        |        +-- `feed` appends here, `drop` cuts here
-      |        |        +-- `due` sends whole frames, `rewind` goes back to what was heard
+      |        |        +-- `due` sends whole frames, `rewind` goes back to what will be heard
       |        +-- the caller's ear: a clock, corrected by the provider's marks
       +-- `take_heard` hands audio to the recording and frees it
 
-The provider plays what it is sent without a gap until it runs out; such a stretch is a run. There are two clocks over a run,
-and each is one straight line of position over time:
-
-- the provider's: `playing(now)` is where it will be when a message that we send now arrives there. It starts with the run's
-  first send, whatever the way takes, because that way delays the audio and the message alike. It decides how much to send,
-  and what a `clear` sent now leaves unheard.
-- the ear's: `heard(now)`, as we learn of it by marks: later than the provider's by the way there and back. The caller's words
-  come the same way back, so this is the clock that puts both voices of a recording where the caller heard them.
-
-An echoed mark (Twilio: Media Streams, WebSocket messages, `mark`: sent back when the audio before it has been played) is late
-by that way and by every stall of ours, so the smallest delay of the last five is the truth and the others are noise. How that
-smallest one changes over a run is the drift of the provider's clock against ours, or a hole on its side that we did not see.
-
 The lead is what the provider holds for us: enough that a stall of our event loop is not heard, while `clear` empties it at
-once, so that it costs an interruption nothing.
+once, so that it costs an interruption nothing. Its clock and the ear's are in `runs.py`.
 """
 
 from __future__ import annotations
@@ -34,14 +21,11 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from agent.audio.runs import Marks, Run, whole_samples
 from agent.errors import OwnFault
 from agent.events import Mark, Pcm8k, Play
 
 SAMPLE_BYTES = 2
-LATEST_MARKS = 5
-"""How many delays are compared: one second at the default spacing, longer than a stall, shorter than any clock's drift."""
-ROUNDING = 1e-3
-"""Samples. A float of seconds after months of uptime is still exact to a tenth of this."""
 
 
 class PlayoutOptions(msgspec.Struct, frozen=True):
@@ -82,85 +66,24 @@ class Heard(msgspec.Struct, frozen=True):
     pcm: Pcm8k
 
 
-def _samples(seconds: float) -> int:
-    """Whole samples in a time, forgiving what a float of seconds cannot say."""
-    return math.floor(seconds * Pcm8k.rate + ROUNDING)
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    """The options in samples."""
 
+    frame: int
+    lead: int
+    low: int
+    mark_every: int
+    queue: int
 
-@dataclass(slots=True)
-class _Run:
-    """A stretch that the provider plays without a gap.
-
-    Attributes:
-        start: when its first sample was sent (seconds, monotonic).
-        position: its first sample on the tape.
-        delays: echo minus sending and playing time of the latest marks; begins with what the leg knew before.
-        echoes: how many of them were this run's own.
-        delay: the smallest of `delays`: how far the ear is behind the provider's clock.
-        way: the smallest of the first few: what of `delay` is not drift.
-        drift: how far the provider fell behind since.
-        cut: ended by us, not by running out of audio.
-        recorded: when the first sample was heard, as the recording was told; that must not change afterwards.
-    """
-
-    start: float
-    position: int
-    delays: deque[float]
-    delay: float
-    echoes: int = 0
-    way: float = math.inf
-    drift: float = 0.0
-    cut: bool = False
-    recorded: float | None = None
-
-    def echoed(self, position: int, now: float) -> None:
-        """A mark at `position` came back."""
-        delay = now - self.start - (position - self.position) / Pcm8k.rate
-        self.delays.append(delay)
-        self.delay = min(self.delays)
-        self.echoes += 1
-        if self.echoes <= LATEST_MARKS:
-            self.way = min(self.way, delay)
-        else:
-            self.drift = self.delay - self.way
-
-    def heard_at(self, position: int) -> float:
-        """When the caller has heard everything before `position`, by the ear's clock."""
-        return self.start + self.delay + (position - self.position) / Pcm8k.rate
-
-    def played_at(self, position: int) -> float:
-        """When the provider has played everything before `position`, by its clock."""
-        return self.start + self.drift + (position - self.position) / Pcm8k.rate
-
-    def heard(self, now: float) -> int:
-        """The ear's position, as if audio had neither beginning nor end."""
-        return self.position + _samples(now - self.start - self.delay)
-
-    def playing(self, now: float) -> int:
-        """The provider's position, as if audio had neither beginning nor end."""
-        return self.position + _samples(now - self.start - self.drift)
-
-
-@dataclass(slots=True)
-class _Pending:
-    """A mark that was sent and did not come back yet.
-
-    Attributes:
-        asked: when it was sent (seconds, monotonic).
-        final: it stands at an utterance's end.
-        timed: its audio was still to be played when it was sent, so that its echo tells the time.
-    """
-
-    name: str
-    position: int
-    run: _Run
-    asked: float
-    final: bool
-    timed: bool
-
-    def expected(self) -> float:
-        """When it should come back."""
-        return max(self.run.heard_at(self.position), self.asked + self.run.delay)
+    @classmethod
+    def of(cls, options: PlayoutOptions) -> _Limits:
+        frame = round(options.frame * Pcm8k.rate)
+        lead = whole_samples(options.lead) // frame * frame
+        # Where nothing could be sent at the low-water mark, its deadline would come again and again.
+        low = min(whole_samples(options.top_up), lead - frame)
+        mark_every = whole_samples(options.mark_every) // frame * frame
+        return cls(frame, lead, low, mark_every, whole_samples(options.limit))
 
 
 @dataclass(slots=True)
@@ -194,32 +117,19 @@ class Playout:
     """
 
     def __init__(self, options: PlayoutOptions) -> None:
-        self._options = options
-        self._frame = round(options.frame * Pcm8k.rate)
-        self._lead = self._whole(options.lead)
-        self._low = min(round(options.top_up * Pcm8k.rate), self._lead - self._frame)
-        self._every = self._whole(options.mark_every)
-        self._limit = round(options.limit * Pcm8k.rate)
-
+        self._limits = _Limits.of(options)
+        self._patience = options.lead + options.patience
         self._tape = _Tape()
         self._attached: float | None = None
         self._heard = 0
         self._sent = 0
-        self._runs: deque[_Run] = deque()  # what is not yet taken, and the current one
-        self._delay: float | None = None  # of this leg, as its last mark left it
+        self._runs: deque[Run] = deque()  # what is not yet taken, and the current one
         self._recorded_until = -math.inf
-        self._pending: deque[_Pending] = deque()
-        self._serial = 0
-        self._marked = 0  # where the last mark stands
+        self._marks = Marks()
         self._ends: deque[int] = deque()  # ends of utterances that are still to be marked
         self._ended = 0  # the last one that was reached
         self.underruns = 0
         """How often the provider ran dry inside an utterance (by our clock)."""
-
-    def _whole(self, seconds: float) -> int:
-        """Samples of the whole frames in `seconds`."""
-        samples = round(seconds * Pcm8k.rate)
-        return samples - samples % self._frame
 
     # ---- what is said ------------------------------------------------------------------------------------------------
 
@@ -244,12 +154,12 @@ class Playout:
         """
         if len(pcm) % SAMPLE_BYTES:
             raise OwnFault(f"{len(pcm)} bytes are not whole samples")
-        room = max(0, self._limit - (self.queued - self._sent))
+        room = max(0, self._limits.queue - (self.queued - self._sent))
         dropped = max(0, pcm.samples - room)
         self._tape.samples += pcm[: room * SAMPLE_BYTES] if dropped else pcm
-        if self._heard - self._tape.start > self._limit:
+        if self._heard - self._tape.start > self._limits.queue:
             # Nobody takes what was heard: it is bounded all the same, the oldest goes.
-            self._tape.forget_before(self._heard - self._limit)
+            self._tape.forget_before(self._heard - self._limits.queue)
         return dropped
 
     def end_utterance(self) -> int:
@@ -258,9 +168,9 @@ class Playout:
         Returns:
             The position of the utterance's end.
         """
-        self._tape.samples += bytes(-self.queued % self._frame * SAMPLE_BYTES)
+        self._tape.samples += bytes(-self.queued % self._limits.frame * SAMPLE_BYTES)
         end = self.queued
-        if end > max(self._marked, *self._ends, 0):
+        if end > max(self._marks.position, *self._ends, 0):
             self._ends.append(end)
         elif not self._ends:
             self._ended = end
@@ -269,14 +179,15 @@ class Playout:
     def drop(self, position: int) -> None:
         """Cut the queue so that it ends at `position`; what was sent stays (`rewind` first).
 
-        What is fed next begins another utterance where `position` is the end of one, or `sent`; otherwise call
-        `end_utterance` in between.
+        What is fed next is another utterance: what was left of this one is padded and marked like any other.
         """
         position = max(position, self._sent)
-        if position < self.queued:
-            self._tape.cut_after(position)
         while self._ends and self._ends[-1] > position:
             self._ends.pop()
+        if position < self.queued:
+            self._tape.cut_after(position)
+            if position > self._sent:
+                self.end_utterance()
         if position == self._sent:
             self._ended = position
 
@@ -287,7 +198,7 @@ class Playout:
         if self._attached is not None:
             self.detach(now)
         self._attached = now
-        self._delay = None
+        self._marks.delay = None
 
     def detach(self, now: float) -> None:
         """The line is gone, and with it what it held for us: that returns to the queue."""
@@ -302,10 +213,10 @@ class Playout:
         if self._end_is_sent():
             commands.append(self._mark(now))
         playing = self._playing(now)
-        if self._sent - playing > self._low:
+        if self._sent - playing > self._limits.low:
             return commands
-        end = min(self.queued, playing + self._lead)
-        end -= end % self._frame
+        end = min(self.queued, playing + self._limits.lead)
+        end -= end % self._limits.frame
         if end > self._sent and (playing == self._sent or self._runs[-1].cut):
             self._start_run(now)
         while self._sent < end:
@@ -323,11 +234,11 @@ class Playout:
         if self._end_is_sent():
             return self._attached
         overdue = self._overdue_at()
-        if self.queued - self._sent < self._frame:
+        if self.queued - self._sent < self._limits.frame:
             return overdue
-        if self._sent - self._heard <= self._low:
+        if self._sent - self._heard <= self._limits.low:
             return self._attached
-        topping_up = self._runs[-1].played_at(self._sent - self._low)
+        topping_up = self._runs[-1].played_at(self._sent - self._limits.low)
         return topping_up if overdue is None else min(topping_up, overdue)
 
     def rewind(self, now: float) -> bool:
@@ -341,14 +252,8 @@ class Playout:
         """
         playing = self._playing(now)
         unheard = playing < self._sent and not self._runs[-1].cut
-        self._sent = min(self._sent, math.ceil(playing / self._frame) * self._frame)
-        # Twilio returns all pending marks on `clear`. Those of audio that was heard by then change nothing (the clock has
-        # passed them), the others are no proof of anything: from here on they are names that we do not know.
-        for mark in reversed(self._pending):
-            if mark.final and mark.position > self._sent:
-                self._ends.appendleft(mark.position)
-        self._pending.clear()
-        self._marked = min(self._marked, self._sent)
+        self._sent = min(self._sent, math.ceil(playing / self._limits.frame) * self._limits.frame)
+        self._ends.extendleft(reversed(self._marks.void(self._sent)))
         if self._runs:
             self._runs[-1].cut = True
         return unheard
@@ -359,14 +264,12 @@ class Playout:
             last = self._runs[-1]
             dry = last.played_at(self._sent)
             start = max(now, dry)
-            if _samples(now - dry) > 0 and not last.cut and self._sent != self._ended:
+            if whole_samples(now - dry) > 0 and not last.cut and self._sent != self._ended:
                 self.underruns += 1
-        known = [] if self._delay is None else [self._delay]
-        delays = deque(known, maxlen=LATEST_MARKS)
-        self._runs.append(_Run(start, self._sent, delays, self._delay or 0.0))
+        self._runs.append(Run(start, self._sent, self._marks.delay))
         self._run_at(self._tape.start)
 
-    def _run_at(self, position: int) -> _Run:
+    def _run_at(self, position: int) -> Run:
         """The run in which `position` is heard; the ones before it are forgotten."""
         while len(self._runs) > 1 and self._runs[1].position <= position:
             self._runs.popleft()
@@ -376,15 +279,9 @@ class Playout:
 
     def mark_played(self, name: str, now: float) -> None:
         """A mark came back. Names that are unknown, or void since a `rewind`, mean nothing."""
-        mark = next((each for each in self._pending if each.name == name), None)
-        if mark is None:
-            return
-        while self._pending.popleft() is not mark:
-            pass  # audio plays in order, so the earlier ones were played too
-        if mark.timed:
-            mark.run.echoed(mark.position, now)
-            self._delay = mark.run.delay
-        self._heard = max(self._heard, mark.position)
+        position = self._marks.returned(name, now)
+        if position is not None:
+            self._heard = max(self._heard, position)
 
     def overdue(self, now: float) -> bool:
         """Whether a mark is out for so long that the line must be lost."""
@@ -392,16 +289,15 @@ class Playout:
         return at is not None and now >= at
 
     def _overdue_at(self) -> float | None:
-        if not self._pending:
-            return None
-        return self._pending[0].expected() + self._options.lead + self._options.patience
+        expected = self._marks.expected()
+        return None if expected is None else expected + self._patience
 
     def _end_is_sent(self) -> bool:
         """Whether an utterance ended after all of it had been sent: its mark is due by itself."""
         return bool(self._ends) and self._ends[0] == self._sent
 
     def _next_mark(self) -> int:
-        regular = self._marked + self._every
+        regular = self._marks.position + self._limits.mark_every
         return min(regular, self._ends[0]) if self._ends else regular
 
     def _mark(self, now: float) -> Mark:
@@ -409,13 +305,7 @@ class Playout:
         final = self._end_is_sent()
         if final:
             self._ended = self._ends.popleft()
-        self._serial += 1
-        name = f"m{self._serial}"
-        run = self._runs[-1]
-        timed = self._playing(now) < self._sent and not run.cut
-        self._pending.append(_Pending(name, self._sent, run, now, final, timed))
-        self._marked = self._sent
-        return Mark(name)
+        return self._marks.ask(self._sent, self._runs[-1], now, final=final)
 
     # ---- the ear -----------------------------------------------------------------------------------------------------
 
@@ -443,7 +333,7 @@ class Playout:
 
     def settled(self, now: float) -> bool:
         """Whether all that was queued was heard, and the provider's marks have said so."""
-        return not self._pending and self.heard(now) == self.queued
+        return self._marks.expected() is None and self.heard(now) == self.queued
 
     def take_heard(self, now: float) -> list[Heard]:
         """What was heard since the last time, each stretch with its time; it is forgotten here.

@@ -303,6 +303,19 @@ def test_an_overdue_mark_wakes_us_between_two_messages() -> None:
     assert now == pytest.approx(0.2 + 0.4 + 2.0)
 
 
+def test_all_is_settled_when_it_was_heard_and_the_line_has_said_so() -> None:
+    playout = attached()
+    assert playout.settled(0.0)
+    playout.feed(tone(800))
+    assert not playout.settled(0.0)
+    playout.end_utterance()
+    playout.due(0.0)
+    assert not playout.settled(0.09)
+    assert not playout.settled(0.2)  # heard by our clock, not yet by the line's word
+    playout.mark_played("m1", 0.21)
+    assert playout.settled(0.21)
+
+
 # ---- rewinding -----------------------------------------------------------------------------------------------------
 
 
@@ -402,6 +415,19 @@ def test_a_protected_line_survives_a_drop() -> None:
     playout.feed(tone(160, 800))
     playout.due(5.0)
     assert playout.underruns == 0
+
+
+def test_a_protected_line_that_ends_within_a_frame_is_played_to_its_end() -> None:
+    playout = attached()
+    playout.feed(tone(1000))
+    playout.feed(tone(4000, 1000))
+    playout.due(0.0)
+    assert playout.rewind(0.04)
+    playout.drop(1000)
+    assert playout.queued == 1120
+    commands = playout.due(0.04)
+    assert shape(commands) == [800, "m3"]
+    assert played(commands) == tone(680, 320) + bytes(240)
 
 
 def test_an_interrupted_utterance_is_no_underrun() -> None:
