@@ -10,8 +10,6 @@ from typing import Annotated
 
 import typer
 
-from agent.errors import UserError
-
 app = typer.Typer(
     name="simulate",
     help="Run a stand-in: for Gemini Live, or for Twilio with a caller.",
@@ -82,23 +80,19 @@ def gemini(
     from agent.simulator.gemini_setup import Conduct
     from agent.simulator.script import SCRIPT_FOLDER, ScriptBrain, load
 
-    try:
-        written = [*(fault or []), *(f"close={text}" for text in close or [])]
-        conduct = Conduct(
-            setup_seconds=setup_seconds,
-            model_delay_seconds=model_delay,
-            speed=speed,
-            interrupts=interrupts.value,
-            voice_activity=voice_activity,
-            faults=tuple(faults.parse(text) for text in written),
-        )
-        if brain is Mind.DEMO:
-            play = load(script or SCRIPT_FOLDER / "demo.yaml")
-        else:
-            bench = BenchBrain(reply_seconds)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    written = [*(fault or []), *(f"close={text}" for text in close or [])]
+    conduct = Conduct(
+        setup_seconds=setup_seconds,
+        model_delay_seconds=model_delay,
+        speed=speed,
+        interrupts=interrupts.value,
+        voice_activity=voice_activity,
+        faults=tuple(faults.parse(text) for text in written),
+    )
+    if brain is Mind.DEMO:
+        play = load(script or SCRIPT_FOLDER / "demo.yaml")
+    else:
+        bench = BenchBrain(reply_seconds)
 
     def mind() -> Brain:
         return ScriptBrain(play) if brain is Mind.DEMO else bench
@@ -161,27 +155,19 @@ def caller(
         print(describe(event), file=sys.stderr if as_json else sys.stdout, flush=True)
 
     audio = CallAudio()
-    try:
-        options = CallerOptions(
-            url=url,
-            public_url=public_url,
-            auth_token=token,
-            from_number=from_,
-            to_number=to,
-            max_seconds=seconds,
-            utterances=tuple(map(recorded, wav)) if wav else demo_utterances(),
-        )
-        report = asyncio.run(run_caller(options, on_event=watch, audio=audio))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(2) from error
+    options = CallerOptions(
+        url=url,
+        public_url=public_url,
+        auth_token=token,
+        from_number=from_,
+        to_number=to,
+        max_seconds=seconds,
+        utterances=tuple(map(recorded, wav)) if wav else demo_utterances(),
+    )
+    report = asyncio.run(run_caller(options, on_event=watch, audio=audio))
     if out is not None:
         audio.write(out)
     if as_json:
         print(msgspec.json.encode(report).decode())
     if report.ended not in (Ended.AGENT_HUNG_UP, Ended.CALLER_HUNG_UP):
         raise typer.Exit(1)
-
-
-if __name__ == "__main__":
-    app()

@@ -206,17 +206,24 @@ async def serving(
     """Serve as long as the context lasts; yields the stand-in and its origin (`http://...`).
 
     `brain` makes the mind of each new conversation.
+
+    Raises:
+        UserError: the address cannot be listened on.
     """
     stand_in = GeminiStandIn(options, brain)
-    server = await serve_websocket(
-        stand_in.handle,
-        options.host,
-        options.port,
-        process_request=stand_in.process_request,
-        compression=None,  # costs more than it saves on loopback
-        ping_interval=None,
-        close_timeout=CLOSE_SECONDS,
-    )
+    try:
+        server = await serve_websocket(
+            stand_in.handle,
+            options.host,
+            options.port,
+            process_request=stand_in.process_request,
+            compression=None,  # costs more than it saves on loopback
+            ping_interval=None,
+            close_timeout=CLOSE_SECONDS,
+        )
+    except OSError as error:
+        where = f"{options.host} port {options.port}"
+        raise UserError(f"cannot listen on {where}: {error.strerror or error}") from error
     async with server:
         host, port = next(iter(server.sockets)).getsockname()[:2]
         yield stand_in, f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -14,6 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from agent.errors import UserError
 from agent.simulator.brain import BenchBrain, speechlike
 from agent.simulator.faults import parse
 from agent.simulator.gemini import GeminiStandIn, Options, serving
@@ -194,3 +195,11 @@ async def test_a_scheduled_close_comes_from_a_sleeping_session() -> None:
         await ready(socket)
         with pytest.raises(ConnectionClosed, match="Internal error encountered"):
             await socket.recv()
+
+
+async def test_a_port_that_is_taken_is_the_users_mistake() -> None:
+    async with standing() as (_, origin):
+        port = int(origin.rpartition(":")[2])
+        with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1 port {port}: "):
+            async with serving(Options(port=port), lambda: BenchBrain(0.2)):
+                raise AssertionError("two cannot have one port")
