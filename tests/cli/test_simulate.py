@@ -50,6 +50,18 @@ def test_a_recording_that_cannot_be_read_is_the_users_mistake(tmp_path: Path) ->
     assert "not.wav" in str(outcome.exception)
 
 
+def test_a_call_that_nobody_answers_is_reported_and_fails(tmp_path: Path) -> None:
+    out = tmp_path / "call.wav"
+    arguments = ["caller", "http://127.0.0.1:9", "--json", "--out", str(out), "--token", "secret"]
+    outcome = RUN.invoke(app, arguments)
+    assert outcome.exit_code == 1
+    report = json.loads(outcome.stdout)
+    assert report["ended"] == "webhook_failed"
+    assert "calling http://127.0.0.1:9" in outcome.stderr
+    assert "secret" not in outcome.output
+    assert out.is_file()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_program_says_where_it_listens_and_ends_when_told(number: signal.Signals) -> None:
