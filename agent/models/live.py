@@ -73,7 +73,7 @@ class LiveSession:
         self._wakeup = wakeups.register(self._tick)
         self._tasks = tasks
         self._runner: asyncio.Task[Any] | None = None
-        self._outbox: Outbox | None = None
+        self._put: Callable[[str, float], None] = _no_socket
         self._left = False
         self._overflowed = False
 
@@ -94,16 +94,13 @@ class LiveSession:
         elif self._protocol.over:
             self.unsent += 1
         else:
-            message = self._protocol.send(command)
-            if self._outbox is None:
-                raise OwnFault("a session that is ready has an outbox")
             ms = command.pcm.seconds * 1000 if isinstance(command, SendAudio) else 0.0
-            self._outbox.put(message, ms)
+            self._put(self._protocol.send(command), ms)
 
     async def close(self) -> None:
         """Leave the session and wait until its socket is closed."""
         self._leave()
-        if self._runner is not None and self._runner is not asyncio.current_task():
+        if self._runner is not None:
             await asyncio.wait({self._runner})
 
     async def _run(self) -> None:
@@ -115,9 +112,7 @@ class LiveSession:
             return
         outbox = Outbox(socket.write, limit_ms=OUTBOX_MS, overflow=self._overflow)
         try:
-            if self._protocol.over:
-                return  # the deadline passed, or the call left, in the moment the socket opened
-            self._outbox = outbox
+            self._put = outbox.put
             outbox.put(self._protocol.opened(self._now()))
             self._wakeup.at(self._protocol.deadline())
             self._tasks.start("model-writer", _write(outbox))
@@ -150,7 +145,7 @@ class LiveSession:
             self._sink(event)
         if self._protocol.over:
             self._stop()
-        else:
+        elif not self._overflowed:  # else a wake-up is set that must not be lost
             self._wakeup.at(self._protocol.deadline())
 
     def _overflow(self) -> None:
@@ -169,6 +164,11 @@ class LiveSession:
         self._wakeup.at(None)
         if self._runner is not None and self._runner is not asyncio.current_task():
             self._runner.cancel()
+
+
+def _no_socket(message: str, ms: float) -> None:
+    """Stands for the outbox before there is a socket: a protocol that is ready then breaks its own rule."""
+    raise OwnFault(f"{len(message)} characters ({ms:g} ms) for a socket that was never opened")
 
 
 async def _write(outbox: Outbox) -> None:

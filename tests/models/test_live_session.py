@@ -30,11 +30,13 @@ from agent.models import socket as client
 from agent.models.live import ConnectFailed
 from agent.protocols.gemini import session as protocol
 from agent.protocols.gemini.setup import setup_message
-from tests.models.rig import KEY, OPTIONS, answer_setup, opened, server
+from tests.models.rig import KEY, OPTIONS, Rig, answer_setup, opened, server
 
 if TYPE_CHECKING:
     from websockets.asyncio.server import ServerConnection
     from websockets.http11 import Request, Response
+
+    from agent.drive.socket import Socket
 
 SILENCE = Pcm16k(bytes(640))
 
@@ -361,6 +363,26 @@ async def test_leaving_before_it_was_opened() -> None:
         assert rig.watcher.events == []
 
 
+async def test_a_session_that_was_never_opened_closes_at_once() -> None:
+    rig = Rig(never, OPTIONS)
+    await rig.session.close()
+    rig.session.send(SendAudio(SILENCE))
+    assert (rig.watcher.events, rig.session.unsent) == ([], 1)
+
+
+async def test_a_protocol_that_claims_to_be_ready_without_a_socket() -> None:
+    rig = Rig(never, OPTIONS)
+    rig.protocol.connecting(0.0)
+    rig.protocol.opened(0.0)
+    rig.protocol.receive(b'{"setupComplete": {}}', 0.0)
+    with pytest.raises(OwnFault, match="never opened"):
+        rig.session.send(SendAudio(SILENCE))
+
+
+async def never() -> Socket:
+    raise AssertionError("nobody opened this session")
+
+
 async def test_a_call_that_fails_on_an_event_leaves_no_socket_open() -> None:
     gone = asyncio.Event()
 
@@ -414,6 +436,46 @@ async def test_a_peer_that_does_not_read_is_given_up() -> None:
             assert sent < 15.0  # the kernel's share is bounded too
             await rig.quiet()  # although the peer does not answer our close either
             done.set()
+
+
+class Chatterbox:
+    """A socket whose peer talks all the time and never reads."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+        self.setup = False
+
+    async def receive(self) -> str | bytes:
+        await asyncio.sleep(0)
+        if not self.setup:
+            self.setup = True
+            return '{"setupComplete": {}}'
+        return b"{}"
+
+    async def write(self, message: str) -> None:
+        del message
+        await self.gone.wait()
+        raise Closed(1000, "")
+
+    async def close(self, code: int, reason: str) -> None:
+        del code, reason
+        self.gone.set()
+
+
+async def test_a_peer_that_talks_and_does_not_read_is_given_up_too() -> None:
+    chatterbox = Chatterbox()
+
+    async def connect() -> Socket:
+        return chatterbox
+
+    async with opened("", connect=connect) as rig:
+        await rig.ready()
+        for _ in range(110):
+            rig.session.send(SendAudio(SILENCE))
+        assert rig.watcher.of(ModelEnded) == []  # never inside the call's own command
+        ended = await rig.watcher.ended()
+        assert (ended.fate, ended.code) == (Fate.RESUME, 1006)
+        assert chatterbox.gone.is_set()
 
 
 # ---- the adapter -----------------------------------------------------------------------------------------------------

@@ -121,11 +121,11 @@ json_values = st.recursive(
         st.lists(inner, max_size=3)
         | st.dictionaries(names | st.text(max_size=3), inner, max_size=4)
     ),
-    max_leaves=12,
+    max_leaves=8,
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(json_values)
 def test_any_json_is_read_or_counted(value: object) -> None:
     faults = Faults()
