@@ -201,8 +201,8 @@ class Playout:
         self._marks.delay = None
 
     def detach(self, now: float) -> None:
-        """The line is gone, and with it what it held for us: that returns to the queue."""
-        self.rewind(now)
+        """The line is gone, and with it what it held for us: what the ear did not hear returns to the queue."""
+        self._cut(self.heard(now))
         self._attached = None
 
     def due(self, now: float) -> list[Play | Mark]:
@@ -252,11 +252,16 @@ class Playout:
         """
         playing = self._playing(now)
         unheard = playing < self._sent and not self._runs[-1].cut
-        self._sent = min(self._sent, math.ceil(playing / self._limits.frame) * self._limits.frame)
+        self._cut(playing)
+        return unheard
+
+    def _cut(self, position: int) -> None:
+        """Take back what was sent behind the frame that `position` lies in."""
+        frames = math.ceil(position / self._limits.frame)
+        self._sent = min(self._sent, frames * self._limits.frame)
         self._ends.extendleft(reversed(self._marks.void(self._sent)))
         if self._runs:
             self._runs[-1].cut = True
-        return unheard
 
     def _start_run(self, now: float) -> None:
         start = now
@@ -310,13 +315,19 @@ class Playout:
     # ---- the ear -----------------------------------------------------------------------------------------------------
 
     def heard(self, now: float) -> int:
-        """Position up to which the caller has heard the agent by `now`; never goes back."""
+        """Position up to which the caller has heard the agent by `now`; never goes back.
+
+        Nothing is claimed that lies more than the lead behind a mark that did not come back: the line may be dead.
+        """
         if self._heard < self._sent:
             run = self._runs[-1]
             position = run.heard(now)
             if position < run.position and len(self._runs) > 1:
                 # The run before it is still on its way to the ear.
                 position = min(run.position, self._runs[-2].heard(now))
+            proven = self._marks.oldest
+            if proven is not None:
+                position = min(position, proven + self._limits.lead)
             self._heard = max(self._heard, min(self._sent, position))
         return self._heard
 
@@ -333,7 +344,7 @@ class Playout:
 
     def settled(self, now: float) -> bool:
         """Whether all that was queued was heard, and the provider's marks have said so."""
-        return self._marks.expected() is None and self.heard(now) == self.queued
+        return self._marks.oldest is None and self.heard(now) == self.queued
 
     def take_heard(self, now: float) -> list[Heard]:
         """What was heard since the last time, each stretch with its time; it is forgotten here.

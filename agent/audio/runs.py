@@ -154,6 +154,11 @@ class Marks:
         self.position = min(self.position, position)
         return ends
 
+    @property
+    def oldest(self) -> int | None:
+        """Where the one stands that is out the longest; None where none is out."""
+        return self._pending[0].position if self._pending else None
+
     def expected(self) -> float | None:
         """When the oldest one should be back (seconds, monotonic); None where none is out."""
         if not self._pending:

@@ -293,6 +293,23 @@ def test_a_line_that_returns_no_mark_is_lost() -> None:
     assert playout.deadline() is None
 
 
+def test_a_line_that_fell_silent_is_not_believed_to_have_played_on() -> None:
+    playout = attached()
+    playout.feed(tone(40_000))
+    now = 0.0
+    while not playout.overdue(now):
+        playout.due(now)
+        if now == pytest.approx(0.2):
+            playout.mark_played("m1", now)  # the last that was heard of it
+        now = playout.deadline() or 0.0
+    assert now == pytest.approx(0.4 + 0.4 + 2.0)
+    assert playout.heard(now) == 3200 + 3200  # the mark that is missing, and the lead
+    playout.detach(now)
+    assert playout.sent == 6400
+    playout.attach(now + 3.0)
+    assert played(playout.due(now + 3.0)) == tone(3200, 6400)
+
+
 def test_an_overdue_mark_wakes_us_between_two_messages() -> None:
     playout = attached()
     playout.feed(tone(40_000))
@@ -528,8 +545,10 @@ def test_heard_audio_that_nobody_takes_is_bounded() -> None:
     now = 0.0
     for first in range(0, 24_000, 160):
         playout.feed(tone(160, first))
-        playout.due(now)
+        commands = playout.due(now)
         now += 0.02
+        for name in (each.name for each in commands if isinstance(each, Mark)):
+            playout.mark_played(name, now)
     taken = playout.take_heard(now)
     assert sum(each.pcm.samples for each in taken) <= 8000 + 320
     assert taken[-1].pcm[-320:] == tone(160, 24_000 - 160)
