@@ -1,6 +1,7 @@
-"""What every phone provider that speaks WebSocket has in common; a new one is a class of this shape.
+"""What all phone providers over WebSocket have in common; a new one is a class of this shape.
 
-`MediaStream` is all that the driver in `agent/telephony` knows. It is pure: it does no I/O and is told the time.
+`MediaStream` is all that the driver in `agent/telephony` knows. It is pure: it does no I/O and is
+told the time.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The one-use token that ties a media stream to the webhook that asked for it.
 
-A provider's signature of an upgrade carries no time and no nonce: whoever recorded one can replay it for ever (Twilio: Security,
-validating requests). So the signed webhook hands out a token, and the stream must bring it back within a minute. That it is used
-once is the database's promise: it stores `TokenClaims.id` by an insert that can succeed only once.
+A provider's signature of an upgrade carries no time and no nonce: whoever recorded one can replay
+it for ever (Twilio: Security, validating requests). So the signed webhook hands out a token, and
+the stream must bring it back within a minute. That it is used once is the database's promise: it
+stores `TokenClaims.id` by an insert that can succeed only once.
 
-    leg "." expiry "." nonce "." mac        mac = HMAC-SHA256(secret, version, call, leg, expiry, nonce)
+    leg "." expiry "." nonce "." mac
+    mac = HMAC-SHA256(secret, version, call, leg, expiry, nonce)
 
 The call's id is in the mac and not in the text, so that a token says nothing about its call.
 """
@@ -117,7 +119,8 @@ def check(
 
 
 def _mac(secret: bytes, call_id: str, leg: int, expiry: int, nonce: str) -> str:
-    # The call's id comes from the peer; it is last, so that no choice of it can imitate the other fields.
+    # The call's id comes from the peer; it is last, so that no choice of it can imitate the other
+    # fields.
     text = f"{_VERSION}|{leg}|{expiry}|{nonce}|{call_id}"
     return _text(hmac.digest(secret, text.encode("utf-8", "surrogatepass"), "sha256"))
 

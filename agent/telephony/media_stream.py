@@ -1,7 +1,7 @@
 """Drives any provider's `MediaStream` over a socket: feed, take events, write, re-arm one wake-up.
 
-One stream is two tasks, a reader and a writer, and one future that says how it ended. Whatever ends it first wins; the call is
-told once, and nothing is written after that.
+One stream is two tasks, a reader and a writer, and one future that says how it ended. Whatever ends
+it first wins; the call is told once, and nothing is written after that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from agent.protocols.base import MediaStream
 
 QUEUE_MS = 2000.0
-"""Audio that may wait for a peer that does not read; above it the line is lost, since nobody would hear it in time."""
+"""Audio that may wait for a peer that does not read; above it the line is lost: it would be late."""
 
 GOODBYE_SECONDS = 2.0
 """How long a hang-up waits until what was queued before it is written."""
@@ -70,7 +70,7 @@ class MediaStreamLine:
         self._outbox = Outbox(self._write, limit_ms=QUEUE_MS, overflow=self._overflowed)
 
     def send(self, command: LineCommand) -> None:
-        """Carry out a command; never waits, and does nothing once the line has ended or is hanging up.
+        """Carry out a command; never waits, and does nothing once the line ends or hangs up.
 
         `Clear` also takes back what has not been written yet, so that no older sound can follow it.
         """
@@ -150,7 +150,8 @@ class MediaStreamLine:
     def _arm(self) -> None:
         """Be woken at the protocol's deadline.
 
-        It moves with every message; a wake-up that stands earlier is left alone and sets the next when it comes.
+        It moves with every message; a wake-up that stands earlier is left alone and sets the next
+        when it comes.
         """
         deadline = self._protocol.deadline()
         if self._hang_up_by is not None:
@@ -172,7 +173,8 @@ class MediaStreamLine:
 Admit = Callable[[StreamStart, MediaStreamLine], Awaitable[Callable[[LineEvent], None] | None]]
 """Finds the call that a stream belongs to and answers with its sink; None refuses the stream.
 
-It may be cancelled when the line ends meanwhile. `LineStarted` is its own to say, because only the token knows the leg.
+It may be cancelled when the line ends meanwhile. `LineStarted` is its own to say, because only the
+token knows the leg.
 """
 
 
@@ -181,8 +183,8 @@ async def serve(
 ) -> Ending:
     """Drive one stream from its upgrade to its end.
 
-    Every event goes to the sink at once, from this event loop. If there is a sink, exactly one `LineEnded` reaches it, and
-    it is the last.
+    Every event goes to the sink at once, from this event loop. If there is a sink, exactly one
+    `LineEnded` reaches it, and it is the last.
 
     Args:
         socket: accepted, and nobody else's.

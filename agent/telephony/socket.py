@@ -28,7 +28,8 @@ class StarletteSocket:
     async def receive(self) -> str | bytes:
         """Next message; raises `Closed` when there will be none.
 
-        The ASGI message itself is read: `receive_text` and `receive_bytes` would refuse each other's frames.
+        The ASGI message itself is read: `receive_text` and `receive_bytes` would refuse each
+        other's frames.
         """
         try:
             message = await self._websocket.receive()
@@ -36,7 +37,8 @@ class StarletteSocket:
             raise Closed(ABNORMAL, str(error)) from error
         if message["type"] == "websocket.disconnect":
             code = message.get("code", NO_STATUS)
-            # uvicorn reports a connection that broke as 1005 without a reason; a real close frame brings one, if empty.
+            # uvicorn reports a connection that broke as 1005 without a reason; a real close frame
+            # brings one, if empty.
             if code == NO_STATUS and "reason" not in message:
                 code = ABNORMAL
             raise Closed(code, message.get("reason") or "")
@@ -51,8 +53,8 @@ class StarletteSocket:
         except WebSocketDisconnect as error:
             raise Closed(error.code, error.reason) from error
         except RuntimeError as error:
-            # Starlette's and uvicorn's way to say that the socket was closed on our side, by us or by the server itself
-            # (a message above ws_max_size, a keepalive that got no answer).
+            # Starlette's and uvicorn's way to say that the socket was closed on our side, by us or
+            # by the server itself (a message above ws_max_size, a keepalive that got no answer).
             raise Closed(ABNORMAL, str(error)) from error
 
     async def close(self, code: int, reason: str) -> None:

@@ -3,10 +3,10 @@
 Source of every message and rule here: "Twilio: Media Streams, WebSocket messages"
 (https://www.twilio.com/docs/voice/media-streams/websocket-messages), called Messages below.
 
-What a peer may do wrong has three fates. What carries no sound (an event we do not know, a message out of place, one that came twice)
-is dropped and counted. Sound that cannot be read is counted and replaced by silence, so that everything after it keeps its
-time. A stream that cannot become a call (no `start` in time, two of them, another codec, nothing but rubbish) is refused
-with a close code.
+What a peer may do wrong has three fates. What carries no sound (an event we do not know, a message
+out of place, one that came twice) is dropped and counted. Sound that cannot be read is counted and
+replaced by silence, so that everything after it keeps its time. A stream that cannot become a call
+(no `start` in time, two of them, another codec, nothing but rubbish) is refused with a close code.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ if TYPE_CHECKING:
     from agent.events import LineCommand, LineEvent
 
 START_SECONDS = 5.0
-"""From the upgrade to `start`; Twilio sends both within half a second. A socket that stays silent holds nothing longer."""
+"""From the upgrade to `start`; Twilio needs half a second. A silent socket holds nothing longer."""
 
 SILENT_SECONDS = 20.0
-"""Twilio sends `media` every 20 ms, also in silence, so this long without any message is a dead socket."""
+"""Twilio sends `media` every 20 ms, silence too: this long without a message is a dead socket."""
 
 MAX_MESSAGE = 65_536
-"""Characters. A `media` of 20 ms has about 350; `ws_max_size` of the server refuses larger ones before they get here."""
+"""Characters. A `media` of 20 ms has about 350; the server's `ws_max_size` refuses larger ones first."""
 
 MAX_BAD_RUN = 50
 """Unreadable messages in a row, which is one second of them."""
 
 FRAME_BYTES = 160
-"""Bytes of mu-law, 20 ms. Messages does not promise it, so it is used for what we send and never assumed of what we get."""
+"""Bytes of mu-law, 20 ms: what we send. Messages does not promise it, so any length is taken."""
 
 ENCODING = ("audio/x-mulaw", 8000, 1)
 """Messages, `start.mediaFormat`: encoding, sampleRate and channels "always" have these values."""
@@ -67,7 +67,8 @@ class State(StrEnum):
 
 TRANSITIONS = {
     (State.NEW, "connected"): State.CONNECTED,
-    # `connected` says nothing that we need, and some gateways that speak this protocol leave it out.
+    # `connected` says nothing that we need, and some gateways that speak this protocol leave it
+    # out.
     (State.NEW, "start"): State.STARTED,
     (State.NEW, "stop"): State.STOPPED,
     (State.CONNECTED, "start"): State.STARTED,
@@ -77,7 +78,7 @@ TRANSITIONS = {
     (State.STARTED, "dtmf"): State.STARTED,
     (State.STARTED, "stop"): State.STOPPED,
 }
-"""(state, event) -> state. A second `start` is refused; every other pair that is not here is dropped and counted."""
+"""(state, event) -> state. A second `start` is refused; any other pair is dropped and counted."""
 
 EVENTS = frozenset(event for _, event in TRANSITIONS)
 
@@ -127,7 +128,7 @@ class _Mark(msgspec.Struct):
 
 
 class _Message(msgspec.Struct, rename="camel"):
-    """Any message; one struct and not a tagged union, which would refuse an event that Twilio adds one day."""
+    """Any message. A tagged union would refuse an event that Twilio adds one day."""
 
     event: str
     sequence_number: int = 0  # Messages: a string, from "1"; absent in `connected`
@@ -148,12 +149,13 @@ class _Event(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Message, strict=False).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 
-# UnicodeEncodeError: a lone surrogate, which no JSON text can hold. RecursionError: brackets beyond any sense.
+# UnicodeEncodeError: a lone surrogate, which no JSON text can hold. RecursionError: brackets beyond
+# any sense.
 _UNREADABLE = (msgspec.DecodeError, UnicodeEncodeError, RecursionError)
 
 
 class Sequence:
-    """Tells new sequence numbers from repeated ones, by a window of the latest (as RFC 4303, section 3.4.3).
+    """Tells new sequence numbers from repeated ones by a window (as RFC 4303, section 3.4.3).
 
     TCP keeps order, so whatever this finds is the sender's doing.
     """
@@ -223,7 +225,8 @@ class TwilioStream:
     def send(self, command: LineCommand) -> str | None:
         """The message for a command; None outside a started stream, and for `HangUp`.
 
-        Messages allows exactly these members: one more, or one less, and Twilio warns once (31951) and plays nothing.
+        Messages allows exactly these members: one more, or one less, and Twilio warns once (31951)
+        and plays nothing.
         """
         if self.state is not State.STARTED or isinstance(command, HangUp):
             return None
@@ -347,7 +350,7 @@ class TwilioStream:
         return []
 
     def _silence(self) -> list[StreamStart | LineEvent]:
-        """Stands in for sound that cannot be read: as long as the last that could, so that time goes on."""
+        """Stands in for sound that cannot be read: as long as the last that could."""
         return [LineAudio(Pcm8k(bytes(2 * self._frame_bytes)))]
 
     def _bad(self, fault: Fault) -> None:

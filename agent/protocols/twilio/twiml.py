@@ -1,4 +1,4 @@
-"""TwiML: what Twilio is told to do with a call, in answer to a webhook ("Twilio: TwiML for Programmable Voice")."""
+"""What Twilio is told to do with a call ("Twilio: TwiML for Programmable Voice")."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ PARAMETER_CHARACTERS = 500
 def connect(stream_url: str, action_url: str, token: str) -> str:
     """Join the call to our media stream.
 
-    `<Connect>` blocks: when the stream ends, for whatever reason, Twilio asks `action_url` what to do next. Verbs after it would
-    never run, so there are none.
+    `<Connect>` blocks: when the stream ends, for whatever reason, Twilio asks `action_url` what to
+    do next. Verbs after it would never run, so there are none.
 
     Args:
-        stream_url: `wss` (`ws` on loopback) and without a query, which Twilio does not support (error 31920).
+        stream_url: `wss` (`ws` on loopback) and without a query, which Twilio does not support
+            (error 31920).
         action_url: absolute; asked by POST.
         token: proves to the stream's endpoint that a signed webhook asked for it.
     """
@@ -40,7 +41,7 @@ def connect(stream_url: str, action_url: str, token: str) -> str:
 
 
 def say_and_hang_up(text: str, *, language: str = "en-US") -> str:
-    """Have Twilio's own voice say one thing and end the call: for when we have no stream to speak on."""
+    """Have Twilio's own voice say one thing and end the call: for when there is no stream."""
     response = VoiceResponse()
     response.say(text, language=language)
     response.hangup()
@@ -54,7 +55,8 @@ def dial(
 
     Args:
         number: E.164.
-        caller_id: what the person's display shows; one of the account's numbers, or the caller's own.
+        caller_id: what the person's display shows; one of the account's numbers, or the
+            caller's own.
         action_url: asked what to do next when the dialled leg ends; without it the call ends.
         timeout: seconds that the person's phone may ring.
     """

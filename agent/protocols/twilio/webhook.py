@@ -1,7 +1,7 @@
 """Twilio's requests to us: whether they are Twilio's, and what they say.
 
-Sources: "Twilio: Security, validating requests" (https://www.twilio.com/docs/usage/security) and "Twilio: TwiML, request parameters"
-(https://www.twilio.com/docs/voice/twiml).
+Sources: "Twilio: Security, validating requests" (https://www.twilio.com/docs/usage/security) and
+"Twilio: TwiML, request parameters" (https://www.twilio.com/docs/voice/twiml).
 """
 
 from __future__ import annotations
@@ -57,9 +57,11 @@ class IncomingCall(msgspec.Struct, frozen=True):
     Attributes:
         call_sid: Twilio's id of the call.
         account_sid: the account that the call belongs to.
-        from_: E.164, but also `anonymous`, `client:...`, `sip:...` or other text. It proves nothing.
+        from_: E.164, but also `anonymous`, `client:...`, `sip:...` or other text. It proves
+            nothing.
         to: the number or address that was called.
-        status: `CallStatus`: queued, initiated, ringing, in-progress, completed, busy, failed, no-answer or canceled.
+        status: `CallStatus`: queued, initiated, ringing, in-progress, completed, busy, failed,
+            no-answer or canceled.
         direction: `inbound`, `outbound-api` or `outbound-dial`.
         forwarded_from: the number that forwarded the call here.
     """
@@ -76,8 +78,8 @@ class IncomingCall(msgspec.Struct, frozen=True):
 class Signatures:
     """Tells Twilio's requests from everybody else's.
 
-    The URL that Twilio signed is put together from the configured origin and the request's own path and query. `Host` and
-    `X-Forwarded-*` are whatever the sender wrote, so they are never asked.
+    The URL that Twilio signed is put together from the configured origin and the request's own path
+    and query. `Host` and `X-Forwarded-*` are whatever the sender wrote, so they are never asked.
 
     Args:
         auth_token: the account's primary Auth Token.
@@ -112,7 +114,8 @@ class Signatures:
     def _valid(
         self, origins: Iterable[str], targets: tuple[str, ...], form: Form, signature: str | None
     ) -> bool:
-        # The validator's own `validate` adds port 80 to a wss URL, raises on a missing header, and takes "/path;" for "/path".
+        # The validator's own `validate` adds port 80 to a wss URL, raises on a missing header, and
+        # takes "/path;" for "/path".
         if not signature or not signature.isascii() or not targets[0].isascii():
             return False
         return any(
@@ -139,13 +142,14 @@ def parse_form(body: bytes) -> Form:
 
 
 def incoming_call(form: Form) -> IncomingCall:
-    """Read what every voice webhook carries: the first request, status callbacks and `<Connect action>`.
+    """Read what every voice webhook carries: first request, status callback, `<Connect action>`.
 
     Raises:
         LineProtocolError: it does not name its call and account.
     """
-    # Twilio's signature joins names and values without separators, so a recorded request can be cut into other fields
-    # under the same signature. Ids of the right shape leave no room for that to matter.
+    # Twilio's signature joins names and values without separators, so a recorded request can be cut
+    # into other fields under the same signature. Ids of the right shape leave no room for that to
+    # matter.
     call_sid, account_sid = form.first("CallSid"), form.first("AccountSid")
     for name, value, shape in (
         ("CallSid", call_sid, _CALL_SID),

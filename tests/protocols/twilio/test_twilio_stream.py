@@ -393,7 +393,7 @@ def test_no_message_does_more_than_the_rules_allow(messages: list[str | bytes], 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=1_000, deadline=None)
 @given(st.lists(MESSAGES, max_size=12), st.booleans())
 def test_no_message_of_many_does_more_than_the_rules_allow(
     messages: list[str | bytes], go: bool

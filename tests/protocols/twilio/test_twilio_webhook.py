@@ -199,9 +199,9 @@ def test_no_altered_request_is_accepted(mutant: tuple[str, Form, str]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=4_000, deadline=None)
 @given(mutants())
-def test_no_altered_request_of_ten_thousand_is_accepted(mutant: tuple[str, Form, str]) -> None:
+def test_no_altered_request_of_thousands_is_accepted(mutant: tuple[str, Form, str]) -> None:
     judge(*mutant)
 
 
@@ -222,11 +222,9 @@ def test_no_invented_upgrade_is_accepted(target: str, signature: str | None) -> 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=4_000, deadline=None)
 @given(TARGETS, SIGNATURES)
-def test_no_invented_upgrade_of_ten_thousand_is_accepted(
-    target: str, signature: str | None
-) -> None:
+def test_no_invented_upgrade_of_thousands_is_accepted(target: str, signature: str | None) -> None:
     judge_upgrade(target, signature)
 
 
