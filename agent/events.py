@@ -69,6 +69,7 @@ class CallStarted(Event, frozen=True, tag="call_started"):
     Attributes:
         call: our id of the call.
         wall: seconds since 1970-01-01 UTC.
+        clock: seconds, monotonic, at the same moment: it ties the record to others of the same machine.
         version: Pickup's version.
         agent: name of the agent's file.
         fingerprint: hash of the agent's file and of the settings that the call was started with.
@@ -77,6 +78,7 @@ class CallStarted(Event, frozen=True, tag="call_started"):
 
     call: str
     wall: float
+    clock: float
     version: str
     agent: str
     fingerprint: str

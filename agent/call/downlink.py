@@ -75,6 +75,7 @@ class Downlink:
     def take_heard(self, now: float, *, everything: bool = False) -> list[Heard]:
         """What the caller has heard since the last time, in pieces worth keeping."""
         heard = self.playout.heard(now)
+        everything = everything or heard == self.position  # the end of what there is
         if heard - self._kept < (1 if everything else KEEP * Pcm8k.rate):
             return []
         self._kept = heard

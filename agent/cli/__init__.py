@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "init": "Write an agents folder and .env.example to start from.",
+    "demo": "Place one telephone call as Twilio would and show what happens.",
     "serve": "Run the server that answers the calls.",
     "calls": "List the calls that were, or show one of them.",
     "simulate": "Run a stand-in: for Gemini Live, or for Twilio with a caller.",

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
-from agent.cli.children import Child
+from agent.cli.parts.children import Child
 from agent.config.settings import Settings, environment, is_loopback
 from agent.errors import UserError
 
@@ -16,6 +17,9 @@ app = typer.Typer()
 
 LOOPBACK_TOKEN = "pickup-on-this-machine"
 """What requests are signed with where there is no Twilio account: only this machine can reach the server then."""
+
+STAND_IN_KEY = "stand-in"
+"""The stand-in wants a key as Google does, and takes any."""
 
 
 @app.command()
@@ -60,7 +64,10 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     try:
         if child is not None:
             settings = settings.model_copy(
-                update={"gemini_url": child.url.replace("http", "ws", 1), "gemini_api_key": None}
+                update={
+                    "gemini_url": child.url.replace("http", "ws", 1),
+                    "gemini_api_key": SecretStr(STAND_IN_KEY),
+                }
             )
         building = Building(
             settings,

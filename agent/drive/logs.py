@@ -48,8 +48,16 @@ NUMBERS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
-CHATTY = ("websockets", "aiosqlite", "sqlalchemy.engine", "aiohttp.access", "asyncio")
-"""Libraries that log every frame or statement at debug."""
+FLOORS = {
+    "websockets": logging.INFO,
+    "uvicorn.error": logging.INFO,
+    "asyncio": logging.INFO,
+    "aiohttp.access": logging.INFO,
+    "aiosqlite": logging.WARNING,
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
+}
+"""Libraries that log every frame or statement, with what callers said in it: never below these levels."""
 
 
 class Redactor:
@@ -133,8 +141,8 @@ def configure(
             root.removeHandler(old)  # ours, from an earlier call
     root.addHandler(handler)
     root.setLevel(level.upper())
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+    for name, floor in FLOORS.items():
+        logging.getLogger(name).setLevel(max(floor, root.level))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

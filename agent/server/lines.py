@@ -31,7 +31,7 @@ class LineStore:
         self._folder = folder
         words = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
         self._shipped = {
-            name: OwnLine(name, text, _pcm((SHIPPED / f"{name}.en.wav").read_bytes()))
+            name: OwnLine(name, text, read_wav((SHIPPED / f"{name}.en.wav").read_bytes()))
             for name, text in words.items()
         }
 
@@ -71,7 +71,7 @@ class LineStore:
         if agent.disclosure is False:
             return None
         for path in self._folder.glob(f"{self._key(agent)}.*.wav"):
-            return OwnLine("disclosure", agent.disclosure, _pcm(path.read_bytes()))
+            return OwnLine("disclosure", agent.disclosure, read_wav(path.read_bytes()))
         return self._shipped["disclosure"]
 
     def _path(self, agent: AgentFile, model: str) -> Path:
@@ -81,7 +81,3 @@ class LineStore:
         """One rendering for each agent, voice, language and text."""
         said = "\n".join((agent.name, agent.voice, agent.language, str(agent.disclosure)))
         return hashlib.sha256(said.encode()).hexdigest()[:16]
-
-
-def _pcm(data: bytes) -> Pcm24k:
-    return read_wav(data)

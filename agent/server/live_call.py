@@ -119,6 +119,7 @@ class LiveCall:
         return CallStarted(
             call=self.id,
             wall=self._wiring.wall(),
+            clock=self._session.started,
             version=__version__,
             agent=self.agent.name,
             fingerprint=self._wiring.fingerprint(self.agent),
@@ -168,6 +169,7 @@ class LiveCall:
             "call": self.id,
             "agent": self.agent.name,
             "end_reason": self.reason,
+            "metrics": self.counted,
             "lines": turns.lines(self._session.started),
             "turns": [
                 {"n": turn.n, **msgspec.structs.asdict(turn.latency())}

@@ -1,0 +1,1 @@
+"""What several commands share, and what one command is too long for."""
