@@ -14,6 +14,10 @@ export COVERAGE_FILE
 FULL ?=
 export FULL
 
+# Trust what this machine trusts: behind a company's proxy uv's own list of authorities is not enough.
+UV_SYSTEM_CERTS ?= true
+export UV_SYSTEM_CERTS
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo check test slow format fast ci coverage lock clean
 

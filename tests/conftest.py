@@ -6,7 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
+from hypothesis.strategies import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,6 +70,18 @@ class Skips:
             say(f"Skipped: {name}: {why}{f' (allowed: {allowed})' if allowed else ''}")
         if self.forbidden():
             say(f"FAILED: {len(self.forbidden())} skipped, and CI must skip nothing.", red=True)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let hypothesis list all of Unicode's letters now: seconds, once, that no test's time-out should pay."""
+
+    @given(text())
+    @settings(max_examples=1, database=None)
+    def first(letters: str) -> None:
+        assert isinstance(letters, str)
+
+    if session.items and not session.config.option.collectonly:
+        first()
 
 
 def pytest_configure(config: pytest.Config) -> None:
