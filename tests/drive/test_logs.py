@@ -13,7 +13,7 @@ import pytest
 import structlog
 from hypothesis import given, strategies as st
 
-from agent.drive.logs import CHATTY, SECRET, Redactor, configure
+from agent.drive.logs import FLOORS, SECRET, Redactor, configure
 
 CANARY = "canary+Token/1234=="
 NUMBER = "+15551234567"
@@ -28,7 +28,7 @@ def stream() -> Iterator[io.StringIO]:
     before = (
         root.handlers[:],
         root.level,
-        {name: logging.getLogger(name).level for name in CHATTY},
+        {name: logging.getLogger(name).level for name in FLOORS},
     )
     yield io.StringIO()
     root.handlers[:], root.level = before[0], before[1]
@@ -89,11 +89,16 @@ def test_the_level_holds_for_ours_and_for_the_libraries(stream: io.StringIO) -> 
     assert "loud" in stream.getvalue()
 
 
-def test_frames_are_not_logged_even_at_debug(stream: io.StringIO) -> None:
+@pytest.mark.parametrize(("name", "floor"), FLOORS.items())
+def test_frames_and_statements_are_not_logged_even_at_debug(
+    stream: io.StringIO, name: str, floor: int
+) -> None:
     configure("debug", "text", [], stream)
-    logging.getLogger("websockets.client").debug("< TEXT ...")
+    logging.getLogger(f"{name}.child").log(floor - 1, "what a caller said")
+    logging.getLogger(f"{name}.child").log(floor, "what went wrong")
     logging.getLogger("library").debug("shown")
-    assert "TEXT" not in stream.getvalue()
+    assert "what a caller said" not in stream.getvalue()
+    assert "what went wrong" in stream.getvalue()
     assert "shown" in stream.getvalue()
 
 
