@@ -176,6 +176,23 @@ def test_reset_forgets(kind: type[Any], source: type[Pcm], target: type[Pcm]) ->
 
 
 @every_kind
+@pytest.mark.parametrize("samples", [4800, 4801, 4802])
+def test_the_end_of_the_last_word_is_not_lost(
+    kind: type[Any], source: type[Pcm], target: type[Pcm], samples: int
+) -> None:
+    word = pcm(tone(440, source.rate)[:samples])
+    stream = kind()
+    said = stream.feed(source(word))
+    rest = stream.flush()
+    assert type(rest) is target
+    with_silence = kind().feed(source(word + bytes(source.rate)))
+    assert with_silence.startswith(said + rest)
+    assert not any(with_silence[len(said + rest) :])
+    assert rest.seconds <= 2 * 0.003
+    assert stream.feed(source(word)) == said  # nothing of it is left
+
+
+@every_kind
 def test_steady_sound_stays_as_loud_as_it_was(
     kind: type[Any], source: type[Pcm], target: type[Pcm]
 ) -> None:
