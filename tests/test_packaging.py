@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +74,22 @@ def test_readme_has_the_settings_of_the_code() -> None:
     block = re.search(r"<!-- settings -->\n(.*?)<!-- /settings -->", readme, re.DOTALL)
     assert block, "README has no block between <!-- settings --> and <!-- /settings -->"
     assert block[1].strip() == settings_table().strip(), "paste what settings_table() returns"
+
+
+@pytest.mark.slow
+def test_the_wheel_has_all_that_is_not_code(tmp_path: Path) -> None:
+    """Spoken lines, clips, scripts, examples and whatever else lies beside the code is installed with it."""
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("pickup-*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    listed = subprocess.run(
+        ["git", "ls-files", "agent"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    assert set(listed.stdout.split()) <= inside
+    assert {"agent/examples/front_desk.yaml", "agent/lines/lines.yaml", "agent/py.typed"} <= inside
+    assert f"pickup-{agent.__version__}.dist-info/licenses/LICENSE" in inside
