@@ -18,6 +18,7 @@ from agent.protocols.twilio.webhook import Signatures
 from agent.server.health import Health
 from agent.server.lines import LineStore
 from agent.server.register import Register, derive
+from agent.server.render import Renderer
 from agent.server.switchboard import Switchboard
 from agent.server.twilio import STRANGERS, TwilioDoor
 from agent.server.wiring import Wiring
@@ -79,12 +80,15 @@ class Building:
         tasks = Tasks("server", _failed)
         instance = f"{socket.gethostname()}-{os.urandom(4).hex()}"
         with ThreadPoolExecutor(DISK_THREADS, "disk") as disk:
+            lines = LineStore(settings.data_dir / "lines")
             wiring = Wiring(
                 settings=settings,
                 agents=self.agents,
-                lines=LineStore(settings.data_dir / "lines"),
+                lines=lines,
                 wakeups=wakeups,
                 disk=disk,
+                tasks=tasks,
+                renderer=Renderer(lines, tasks),
                 recording=self.recording,
             )
             records = await DurableRecords.open(
@@ -103,12 +107,15 @@ class Building:
                 board,
                 Signatures(self.auth_token, self.public_url),
                 self.public_url,
+                settings.twilio_account_sid,
                 wakeups,
                 2 * settings.max_calls + STRANGERS,
             )
             app.router.routes.extend(door.routes())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             tasks.start("records", records.run(wiring.wall))
+            for name in self.agents.names():
+                wiring.prepare(self.agents.get(name))
             try:
                 yield
             finally:

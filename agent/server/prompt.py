@@ -14,8 +14,6 @@ class Persona(Protocol):
     def persona(self) -> str: ...
     @property
     def greeting(self) -> str: ...
-    @property
-    def language(self) -> str: ...
 
 
 MANNERS = """\
@@ -28,10 +26,8 @@ When the caller says goodbye or needs nothing more, say goodbye and call `end_ca
 
 
 def system_instruction(agent: Persona) -> str:
-    """The session's system instruction: persona, manners, tools, language (Live API best practices' order)."""
-    # Google's guide asks for exactly this emphasis where the language must not drift.
-    speak = f"RESPOND IN {agent.language}. YOU MUST RESPOND UNMISTAKABLY IN {agent.language}."
-    return "\n\n".join((f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS, LEAVING, speak))
+    """The session's system instruction: persona, rules of conversation, tools (the order of Live API best practices)."""
+    return "\n\n".join((f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS, LEAVING))
 
 
 def greeting_request(agent: Persona) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import structlog
+
 from agent.models.gemini import gemini_connector
 from agent.protocols.gemini.session import GeminiSession
-from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration, row_for
+from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration
 from agent.protocols.twilio.stream import TwilioStream
-from agent.server.prompt import system_instruction
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,18 +21,20 @@ if TYPE_CHECKING:
     from agent.protocols.live import LiveModel
     from agent.tools.base import Tool
 
+log = structlog.get_logger()
+
 MadeModel = tuple["LiveModel", "Callable[[], Awaitable[Socket]]"]
 
 
-def gemini(settings: Settings, agent: AgentFile, tools: Sequence[Tool]) -> MadeModel:
-    """A session with Gemini Live for this agent, and how to reach it."""
-    model = agent.model or settings.gemini_model
-    row = row_for(model)
+def gemini(
+    settings: Settings, agent: AgentFile, tools: Sequence[Tool], instruction: str
+) -> MadeModel:
+    """A session with Gemini Live in this agent's voice, and how to reach it."""
     options = GeminiOptions(
-        model=model,
-        system_instruction=system_instruction(agent),
+        model=agent.model or settings.gemini_model,
+        system_instruction=instruction,
         voice=agent.voice,
-        language=agent.language if row.language_code else None,
+        language=agent.language,
         tools=tuple(
             ToolDeclaration(
                 name=tool.declaration.name,
@@ -43,9 +46,14 @@ def gemini(settings: Settings, agent: AgentFile, tools: Sequence[Tool]) -> MadeM
     )
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     connect = gemini_connector(settings.gemini_url, settings.gemini_api_version, key)
-    return GeminiSession(options), connect
+    session = GeminiSession(options, version=settings.gemini_api_version)
+    for warning in session.warnings:
+        log.warning(warning)
+    return session, connect
 
 
-MODELS: dict[str, Callable[[Settings, AgentFile, Sequence[Tool]], MadeModel]] = {"gemini": gemini}
+MODELS: dict[str, Callable[[Settings, AgentFile, Sequence[Tool], str], MadeModel]] = {
+    "gemini": gemini
+}
 
 STREAMS: dict[str, Callable[[float], MediaStream]] = {"twilio": TwilioStream}

@@ -61,6 +61,7 @@ class TwilioDoor:
         switchboard: who is on which call.
         signatures: tells Twilio's requests from others.
         public_url: the origin at which Twilio reaches us.
+        account_sid: the account whose calls we take; None: any that the token signs for.
         wakeups: the process's clock and schedule.
         max_sockets: streams that may be open at once.
     """
@@ -70,11 +71,13 @@ class TwilioDoor:
         switchboard: Switchboard,
         signatures: Signatures,
         public_url: str,
+        account_sid: str | None,
         wakeups: Wakeups,
         max_sockets: int,
     ) -> None:
         self._switchboard = switchboard
         self._signatures = signatures
+        self._account_sid = account_sid
         self._action_url = f"{public_url}/twilio/after"
         self._stream_url = f"ws{public_url.removeprefix('http')}/twilio/media"
         self._wakeups = wakeups
@@ -146,6 +149,8 @@ class TwilioDoor:
                 self._forged("webhook")
                 return Response("not signed by Twilio for this URL", 403)
             call = incoming_call(form)
+            if call.account_sid != (self._account_sid or call.account_sid):
+                return Response("another account's call", 403)
         except LineProtocolError as error:
             return Response(str(error), 400)
         caller = Caller(

@@ -7,15 +7,17 @@ import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 
 from agent import __version__
 from agent.call.machine import CallMachine
 from agent.call.options import CallOptions, UplinkOptions
+from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
 from agent.models.live import LiveSession
-from agent.server.prompt import greeting_request
+from agent.server.prompt import greeting_request, system_instruction
 from agent.server.providers import MODELS
 from agent.storage.flight import FlightRecorder
 from agent.tools.end_call import EndCall
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from agent.drive.wakeups import Wakeups
     from agent.events import ModelEvent
     from agent.server.lines import LineStore
+    from agent.server.render import Renderer
     from agent.tools.base import Tool
 
 log = structlog.get_logger()
@@ -40,6 +43,7 @@ class Wiring:
     """The parts that every call of this process shares.
 
     Attributes:
+        tasks: the server's own.
         recording: keep every call's sound, whatever the agents' files say (the demo, the bench).
     """
 
@@ -48,6 +52,8 @@ class Wiring:
     lines: LineStore
     wakeups: Wakeups
     disk: Executor
+    tasks: Tasks
+    renderer: Renderer
     recording: bool = False
 
     def wall(self) -> float:
@@ -89,7 +95,33 @@ class Wiring:
     def model(
         self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks
     ) -> LiveSession:
-        protocol, connect = MODELS["gemini"](self.settings, agent, self.tools(agent))
+        """The session that speaks for this agent."""
+        self.prepare(agent)
+        return self._session(agent, self.tools(agent), system_instruction(agent), sink, tasks)
+
+    def prepare(self, agent: AgentFile) -> None:
+        """Have the agent's disclosure rendered; a stand-in would read out its script instead."""
+        if not is_loopback(urlsplit(self.settings.gemini_url).hostname):
+            model = agent.model or self.settings.gemini_model
+            self.renderer.want(agent, model, self._reader(agent))
+
+    def _reader(self, agent: AgentFile) -> Callable[..., LiveSession]:
+        """Opens sessions that read aloud in the agent's voice; the server's tasks, since no call owns them."""
+
+        def open_session(instruction: str, sink: Callable[[ModelEvent], None]) -> LiveSession:
+            return self._session(agent, (), instruction, sink, self.tasks)
+
+        return open_session
+
+    def _session(
+        self,
+        agent: AgentFile,
+        tools: Sequence[Tool],
+        instruction: str,
+        sink: Callable[[ModelEvent], None],
+        tasks: Tasks,
+    ) -> LiveSession:
+        protocol, connect = MODELS["gemini"](self.settings, agent, tools, instruction)
         return LiveSession(protocol, connect, sink, self.wakeups, tasks)
 
     def tasks_of_call(self, call: str, failed: Callable[[str, BaseException], None]) -> Tasks:

@@ -177,12 +177,16 @@ def report(evidence: Evidence, found: list[Step]) -> DemoReport:
         recording=_path(folder, "call.wav"),
         transcript=_path(folder, "transcript.json"),
         events=_path(folder, "events.jsonl"),
-        first_word_ms=evidence.caller.first_word_ms,
+        first_word_ms=_rounded(evidence.caller.first_word_ms),
         turns=turns(evidence.transcript),
         barge_in=barge_in(evidence),
         lost_ms=lost_ms(evidence),
         underruns=len(evidence.caller.underruns),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def _path(folder: Path | None, name: str) -> str | None:

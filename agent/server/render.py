@@ -1,0 +1,135 @@
+"""Renders an agent's own disclosure once, in the agent's voice and language, by the model that answers its calls.
+
+The words are checked: what the model says it said must be what it was asked to say, or the sound is thrown away and the shipped
+sentence stays. A disclosure that says something else would be worse than one in another voice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.events import (
+    AgentSaid,
+    CloseModel,
+    ModelAudio,
+    ModelEnded,
+    ModelReady,
+    Pcm24k,
+    SendText,
+    TurnComplete,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.config.agent_file import AgentFile
+    from agent.drive.tasks import Tasks
+    from agent.events import ModelEvent
+    from agent.models.live import LiveSession
+    from agent.server.lines import LineStore
+
+log = structlog.get_logger()
+
+READER = """\
+You are a voice that reads one sentence aloud for a recording. Say exactly the words you are given, once, calmly and clearly, and \
+nothing else."""
+
+WITHIN = 30.0
+"""Seconds that a rendering may take."""
+
+
+class Rendering:
+    """One sentence on its way from the model to a file."""
+
+    def __init__(self, text: str) -> None:
+        self.done: asyncio.Future[Pcm24k | None] = asyncio.get_running_loop().create_future()
+        self.session: LiveSession | None = None
+        self._text = text
+        self._sound = bytearray()
+        self._said = ""
+
+    def take(self, event: ModelEvent) -> None:
+        """An event of the session."""
+        match event:
+            case ModelReady() if self.session is not None:
+                self.session.send(SendText(f"Say exactly this: {self._text}"))
+            case ModelAudio(pcm=pcm):
+                self._sound += pcm
+            case AgentSaid(text=text):
+                self._said += text
+            case TurnComplete():
+                good = _words(self._said) == _words(self._text)
+                self._finish(Pcm24k(self._sound) if good and self._sound else None)
+            case ModelEnded():
+                self._finish(None)
+            case _:
+                pass
+
+    def _finish(self, sound: Pcm24k | None) -> None:
+        if not self.done.done():
+            self.done.set_result(sound)
+
+
+async def render_disclosure(
+    agent: AgentFile,
+    model: str,
+    lines: LineStore,
+    open_session: Callable[[str, Callable[[ModelEvent], None]], LiveSession],
+) -> bool:
+    """Render what `lines` still wants of this agent; says whether it now has it.
+
+    Args:
+        agent: whose disclosure.
+        model: the model's name, part of the file's.
+        lines: where it is kept.
+        open_session: makes a session from an instruction and a sink.
+    """
+    text = lines.wanted(agent, model)
+    if text is None:
+        return True
+    rendering = Rendering(text)
+    rendering.session = session = open_session(READER, rendering.take)
+    session.open()
+    try:
+        async with asyncio.timeout(WITHIN):
+            sound = await rendering.done
+    except TimeoutError:
+        sound = None
+    session.send(CloseModel())
+    await session.close()
+    if sound is None:
+        log.warning("the disclosure was not rendered; the shipped one is said", agent=agent.name)
+        return False
+    lines.keep(agent, model, sound)
+    log.info("disclosure rendered", agent=agent.name, seconds=round(sound.seconds, 1))
+    return True
+
+
+class Renderer:
+    """Looks after the disclosures of all agents for as long as the server lives."""
+
+    def __init__(self, lines: LineStore, tasks: Tasks) -> None:
+        self._lines = lines
+        self._tasks = tasks
+        self._tried: set[tuple[str, str]] = set()
+
+    def want(
+        self,
+        agent: AgentFile,
+        model: str,
+        open_session: Callable[[str, Callable[[ModelEvent], None]], LiveSession],
+    ) -> None:
+        """See that this agent's disclosure gets rendered, beside the calls; tried once per text and process."""
+        key = (agent.digest(), model)
+        if key not in self._tried and self._lines.wanted(agent, model) is not None:
+            self._tried.add(key)
+            work = render_disclosure(agent, model, self._lines, open_session)
+            self._tasks.start(f"render {agent.name}", work)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
