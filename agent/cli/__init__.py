@@ -24,6 +24,8 @@ COMMANDS = {
     "init": "Write an agents folder and .env.example to start from.",
     "demo": "Place one telephone call as Twilio would and show what happens.",
     "serve": "Run the server that answers the calls.",
+    "dev": "Let a real number ring on this machine, and put it back at the end.",
+    "doctor": "Check what can be checked, and say how to mend what fails.",
     "calls": "List the calls that were, or show one of them.",
     "simulate": "Run a stand-in: for Gemini Live, or for Twilio with a caller.",
 }

@@ -171,24 +171,18 @@ class _HttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]
         self,
         method: str,
         url: str,
-        params: dict[str, object] | None = None,
-        data: dict[str, object] | None = None,
+        *,
         headers: dict[str, str] | None = None,
         auth: tuple[str, str] | None = None,
-        timeout: float | None = None,
-        allow_redirects: bool = False,
+        **more: Any,
     ) -> Any:
-        """Send it as a header what aiohttp no longer likes as `auth`, and to the origin that was set."""
+        """Send it to our origin; what aiohttp no longer likes as `auth` goes as the header that it is."""
         given = dict(headers or {})
         if auth is not None:
-            basic = b64encode(f"{auth[0]}:{auth[1]}".encode()).decode()
-            given["Authorization"] = f"Basic {basic}"
-        path = URL(url)
-        moved = str(self._origin.join(path.relative()))
+            given["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode()
+        moved = str(self._origin.join(URL(url).relative()))
         async with asyncio.timeout(PATIENCE):
-            return await super().request(
-                method, moved, params, data, given, allow_redirects=allow_redirects
-            )
+            return await super().request(method, moved, headers=given, **more)
 
 
 def _number(found: Any) -> Number:

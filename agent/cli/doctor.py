@@ -1,0 +1,140 @@
+"""`pickup doctor`: checks what can be checked, and says how to mend what fails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.cli.parts.checks import Check, Finding, Patient
+    from agent.config.settings import Settings
+
+app = typer.Typer()
+
+
+class Checked(msgspec.Struct, kw_only=True):
+    """One check in `--json`.
+
+    Attributes:
+        verdict: ok, warn, fail, or skip where there was nothing to look at.
+        mend: what to do; null where nothing is to be done.
+        ms: how long it took, in milliseconds.
+    """
+
+    name: str
+    verdict: str
+    text: str
+    mend: str | None
+    ms: float
+
+
+class DoctorReport(msgspec.Struct, kw_only=True):
+    """`pickup doctor --json`.
+
+    Attributes:
+        ok: nothing failed; warnings may be among the checks.
+    """
+
+    v: int
+    ok: bool
+    checks: list[Checked]
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+) -> None:
+    """Check settings, agents, disk, Gemini, Twilio and the way to here, and say how to mend what fails."""
+    from agent.config.settings import Settings, environment
+
+    try:
+        settings = Settings.load(environment(), Path(".env"))
+    except UserError as error:
+        mend = "correct it in the environment or in .env: the rest is checked then"
+        wrong = Checked(name="settings", verdict="fail", text=str(error), mend=mend, ms=0.0)
+        report = DoctorReport(v=1, ok=False, checks=[wrong])
+    else:
+        report = asyncio.run(examine(settings, Path.cwd()))
+    if as_json:
+        typer.echo(msgspec.json.encode(report).decode())
+    else:
+        for checked in report.checks:
+            _show(checked)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _show(checked: Checked) -> None:
+    colors = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "bright_black"}
+    verdict = typer.style(f"{checked.verdict:<4}", fg=colors[checked.verdict])
+    mend = f" -> {checked.mend}" if checked.mend else ""
+    typer.echo(f"{verdict}  {checked.name:<14}  {checked.text}{mend}")
+
+
+async def examine(settings: Settings, here: Path) -> DoctorReport:
+    """Make all checks, side by side.
+
+    Args:
+        settings: the deployment's.
+        here: the working folder.
+    """
+    import aiohttp
+
+    from agent.cli.parts.checks import LOCAL_CHECKS, PATIENCE, Patient
+    from agent.cli.parts.checks_outside import OUTSIDE_CHECKS
+    from agent.drive.logs import Redactor
+    from agent.drive.tasks import Tasks
+    from agent.drive.wakeups import Wakeups
+
+    wakeups = Wakeups(asyncio.get_running_loop())
+    tasks = Tasks("doctor")
+    redact = Redactor(settings.secrets()).text
+    first = Checked(name="settings", verdict="ok", text="all are valid", mend=None, ms=0.0)
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as http:
+        patient = Patient(settings, here, http, wakeups.now)
+        table = (*LOCAL_CHECKS, *OUTSIDE_CHECKS)
+        running = [tasks.start_read(check.name, _timed(check, patient)) for check in table]
+        await asyncio.wait(running)
+    checks = [first]
+    for check, task in zip(table, running, strict=True):
+        # A check that broke must not hide what the others found.
+        finding, ms = (_broken(error), 0.0) if (error := task.exception()) else task.result()
+        checks.append(
+            Checked(
+                name=check.name,
+                verdict=finding.verdict.value,
+                text=redact(finding.text),
+                mend=redact(finding.mend) or None,
+                ms=round(ms, 1),
+            )
+        )
+    return DoctorReport(v=1, ok=all(each.verdict != "fail" for each in checks), checks=checks)
+
+
+async def _timed(check: Check, patient: Patient) -> tuple[Finding, float]:
+    """What a check found, and how many milliseconds it took."""
+    from agent.cli.parts.checks import PATIENCE, bad
+
+    begun = patient.clock()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            finding = await check.look(patient)
+    except TimeoutError:
+        finding = bad(
+            f"no answer within {PATIENCE:.0f} s", "check the network, proxies and the disk"
+        )
+    return finding, 1000 * (patient.clock() - begun)
+
+
+def _broken(error: BaseException) -> Finding:
+    from agent.cli.parts.checks import bad
+
+    return bad(
+        f"the check itself broke: {type(error).__name__}: {error}", "please report this as a bug"
+    )
