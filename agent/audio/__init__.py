@@ -1,1 +1,1 @@
-"""Pure sound: codecs, resamplers, framing, levels, files, and the clock of what the caller has heard."""
+"""Pure sound: codecs, resamplers, framing, levels, files, and the clock of what was heard."""

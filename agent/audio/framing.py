@@ -1,7 +1,8 @@
 """Whole samples out of pieces of any length.
 
-A speech model cuts its audio wherever its transport likes, also in the middle of a sample (Gemini Live sends parts of 2 bytes
-and parts of odd length); everything behind this file counts in whole ones.
+A speech model cuts its audio wherever its transport likes, also in the middle of a sample (Gemini
+Live sends parts of 2 bytes and parts of odd length); everything behind this file counts in whole
+ones.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ class Samples:
         self._half = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The whole int16 samples that are known by now and were not yet given; empty where there is none."""
+        """The whole int16 samples that are known by now and were not yet given, if any."""
         if self._half:
             data = self._half + data
             self._half = b""

@@ -1,6 +1,7 @@
 """mu-law, the sound of the telephone: 8 kHz, one byte a sample (ITU-T G.711, table 2).
 
-The bytes of a Media Streams payload are exactly these, without a header (Twilio: Media Streams, `audio/x-mulaw`).
+The bytes of a Media Streams payload are exactly these, without a header (Twilio: Media Streams,
+`audio/x-mulaw`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import warnings
 from agent.events import Pcm8k
 
 with warnings.catch_warnings():
-    # Python 3.11 and 3.12 announce that audioop leaves the standard library; from 3.13 on audioop-lts provides it.
+    # Python 3.11 and 3.12 announce that audioop leaves the standard library; from 3.13 on
+    # audioop-lts provides it.
     warnings.simplefilter("ignore", DeprecationWarning)
     import audioop
 

@@ -1,8 +1,9 @@
 """How loud a line is, and whether somebody speaks on it.
 
-The meter is not a speech recogniser's voice detection: it tells "the caller's last word ended here" for the figures of a call,
-in a microsecond a frame. It takes a frame as voiced that is well above the line's own noise, which it follows: the floor drops
-to a quieter frame at once and rises slowly, so that noise that stays becomes the floor and speech does not.
+The meter is not a speech recogniser's voice detection: it tells "the caller's last word ended here"
+for the figures of a call, in two microseconds a frame. It takes a frame as voiced that is well above
+the line's own noise, which it follows: the floor drops to a quieter frame at once and rises slowly,
+so that noise that stays becomes the floor and speech does not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from agent.events import Pcm, Pcm8k
 
 with warnings.catch_warnings():
-    # Python 3.11 and 3.12 announce that audioop leaves the standard library; from 3.13 on audioop-lts provides it.
+    # Python 3.11 and 3.12 announce that audioop leaves the standard library; from 3.13 on
+    # audioop-lts provides it.
     warnings.simplefilter("ignore", DeprecationWarning)
     import audioop
 
@@ -27,7 +29,7 @@ SILENCE = -100.0
 
 
 def rms(pcm: Pcm) -> float:
-    """Level in dBFS (0: a square wave at full scale, -3: a sine); `SILENCE` where there is nothing."""
+    """Level in dBFS (0: a full-scale square wave, -3: a sine); `SILENCE` for nothing."""
     level = audioop.rms(pcm, 2)
     return 20 * math.log10(level / FULL_SCALE) if level else SILENCE
 
@@ -56,7 +58,8 @@ class SpeechMeter:
     """Follows one line, frame by frame (20 ms as a rule).
 
     Attributes:
-        started: when the utterance that goes on, or the last one, began (seconds, monotonic); None before the first.
+        started: when the utterance that goes on, or the last one, began (seconds, monotonic);
+            None before the first.
         last_voiced: when the last voiced frame ended, likewise.
         speaking: whether an utterance goes on, the hangover included.
     """

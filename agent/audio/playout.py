@@ -1,7 +1,8 @@
 """What the agent says, when it is sent, and what of it the caller has heard by now.
 
-One tape holds the agent's audio from the oldest sample that was not yet taken for the recording to the newest one queued.
-Positions on it are samples at the line's rate since the call's first, and three cursors move along it:
+One tape holds the agent's audio from the oldest sample that was not yet taken for the recording to
+the newest one queued. Positions on it are samples at the line's rate since the call's first, and
+three cursors move along it:
 
     taken <= heard <= sent <= queued
       |        |        |        +-- `feed` appends here, `drop` cuts here
@@ -9,8 +10,9 @@ Positions on it are samples at the line's rate since the call's first, and three
       |        +-- the caller's ear: a clock, corrected by the provider's marks
       +-- `take_heard` hands audio to the recording and frees it
 
-The lead is what the provider holds for us: enough that a stall of our event loop is not heard, while `clear` empties it at
-once, so that it costs an interruption nothing. Its clock and the ear's are in `runs.py`.
+The lead is what the provider holds for us: enough that a stall of our event loop is not heard,
+while `clear` empties it at once, so that it costs an interruption nothing. Its clock and the ear's
+are in `runs.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class PlayoutOptions(msgspec.Struct, frozen=True):
 
     Attributes:
         lead: most audio that is sent and not yet heard.
-        top_up: nothing is sent while more than this is unheard; the distance to `lead` is the usual message.
+        top_up: nothing is sent while more than this is unheard; the distance to `lead` is the
+            usual message.
         mark_every: audio between two marks.
         frame: the line's frame; only whole ones are sent.
         limit: most audio that may wait in the queue; newer audio is dropped.
@@ -80,7 +83,7 @@ class _Limits:
     def of(cls, options: PlayoutOptions) -> _Limits:
         frame = round(options.frame * Pcm8k.rate)
         lead = whole_samples(options.lead) // frame * frame
-        # Where nothing could be sent at the low-water mark, its deadline would come again and again.
+        # Where nothing could be sent at the low mark, its deadline would come again and again.
         low = min(whole_samples(options.top_up), lead - frame)
         mark_every = whole_samples(options.mark_every) // frame * frame
         return cls(frame, lead, low, mark_every, whole_samples(options.limit))
@@ -112,8 +115,9 @@ class _Tape:
 class Playout:
     """Sends the agent's audio to a line in time, and knows what of it was heard.
 
-    Drive it like this: after every `attach`, `feed`, `end_utterance` and `mark_played`, and at `deadline()`, send `due(now)`.
-    Times (`now`) are seconds, monotonic; positions are samples at 8 kHz.
+    Drive it like this: after every `attach`, `feed`, `end_utterance` and `mark_played`, and at
+    `deadline()`, send `due(now)`. Times (`now`) are seconds, monotonic; positions are samples at 8
+    kHz.
     """
 
     def __init__(self, options: PlayoutOptions) -> None:
@@ -131,7 +135,7 @@ class Playout:
         self.underruns = 0
         """How often the provider ran dry inside an utterance (by our clock)."""
 
-    # ---- what is said ------------------------------------------------------------------------------------------------
+    # ---- what is said ----------------------------------------------------------------------------
 
     @property
     def sent(self) -> int:
@@ -179,7 +183,8 @@ class Playout:
     def drop(self, position: int) -> None:
         """Cut the queue so that it ends at `position`; what was sent stays (`rewind` first).
 
-        What is fed next is another utterance: what was left of this one is padded and marked like any other.
+        What is fed next is another utterance: what was left of this one is padded and marked like
+        any other.
         """
         position = max(position, self._sent)
         while self._ends and self._ends[-1] > position:
@@ -191,7 +196,7 @@ class Playout:
         if position == self._sent:
             self._ended = position
 
-    # ---- the line ----------------------------------------------------------------------------------------------------
+    # ---- the line --------------------------------------------------------------------------------
 
     def attach(self, now: float) -> None:
         """A line is there. A second leg begins with what the first did not play."""
@@ -201,7 +206,7 @@ class Playout:
         self._marks.delay = None
 
     def detach(self, now: float) -> None:
-        """The line is gone, and with it what it held for us: what the ear did not hear returns to the queue."""
+        """The line is gone; what it held for us and the ear did not hear returns to the queue."""
         self._cut(self.heard(now))
         self._attached = None
 
@@ -244,8 +249,8 @@ class Playout:
     def rewind(self, now: float) -> bool:
         """Put what was sent and not heard back at the head of the queue, and void its marks.
 
-        What the provider plays until our `Clear` arrives will be heard: it stays sent, up to the end of the frame, because
-        providers play whole packets.
+        What the provider plays until our `Clear` arrives will be heard: it stays sent, up to the
+        end of the frame, because providers play whole packets.
 
         Returns:
             Whether the line holds unheard audio, and so must be told to `Clear` it.
@@ -280,7 +285,7 @@ class Playout:
             self._runs.popleft()
         return self._runs[0]
 
-    # ---- marks -------------------------------------------------------------------------------------------------------
+    # ---- marks -----------------------------------------------------------------------------------
 
     def mark_played(self, name: str, now: float) -> None:
         """A mark came back. Names that are unknown, or void since a `rewind`, mean nothing."""
@@ -312,12 +317,13 @@ class Playout:
             self._ended = self._ends.popleft()
         return self._marks.ask(self._sent, self._runs[-1], now, final=final)
 
-    # ---- the ear -----------------------------------------------------------------------------------------------------
+    # ---- the ear ---------------------------------------------------------------------------------
 
     def heard(self, now: float) -> int:
         """Position up to which the caller has heard the agent by `now`; never goes back.
 
-        Nothing is claimed that lies more than the lead behind a mark that did not come back: the line may be dead.
+        Nothing is claimed that lies more than the lead behind a mark that did not come back: the
+        line may be dead.
         """
         if self._heard < self._sent:
             run = self._runs[-1]
@@ -349,7 +355,8 @@ class Playout:
     def take_heard(self, now: float) -> list[Heard]:
         """What was heard since the last time, each stretch with its time; it is forgotten here.
 
-        Stretches of one run join without a gap or an overlap, and no run begins before the one before it ended.
+        Stretches of one run join without a gap or an overlap, and no run begins before the one
+        before it ended.
         """
         heard = self.heard(now)
         stretches: list[Heard] = []

@@ -1,13 +1,16 @@
 """Streaming changes of rate for live speech: 8 -> 16, 24 -> 8 and 24 -> 16 kHz.
 
-Each is one linear-phase FIR (a windowed sinc, Kaiser's design: A. V. Oppenheim, R. W. Schafer, Discrete-Time Signal Processing,
-"Kaiser window") that is applied as a product of matrices: rows are overlapping stretches of input, columns are the filter
-shifted to each output of a block. Nothing is held back but the last one or two samples that do not make a whole step, and a
-stream that is fed in any pieces gives the same samples as one that is fed whole, to the bit: coefficients are rounded to
-2**-24, so that every product and every sum of 16-bit samples is exact in a float64, in whatever order a machine adds them.
+Each is one linear-phase FIR (a windowed sinc, Kaiser's design: A. V. Oppenheim, R. W. Schafer,
+Discrete-Time Signal Processing, "Kaiser window") that is applied as a product of matrices: rows are
+overlapping stretches of input, columns are the filter shifted to each output of a block. Nothing is
+held back but the last one or two samples that do not make a whole step, and a stream that is fed in
+any pieces gives the same samples as one that is fed whole, to the bit: coefficients are rounded to
+2**-24, so that every product and every sum of 16-bit samples is exact in a float64, in whatever
+order a machine adds them.
 
-Measured for 20 ms of sound, one BLAS thread, on a shared 2.5 GHz Xeon, the best of many rounds: 12.5 us for 8 -> 16, 13.4 us for
-24 -> 8 and 13.8 us for 24 -> 16 kHz, where np.convolve with a half-band of 32 taps took 17.0 us in the same minute.
+Measured for 20 ms of sound, one BLAS thread, on a shared 2.5 GHz Xeon, the best of many rounds:
+12.5 us for 8 -> 16, 13.4 us for 24 -> 8 and 13.8 us for 24 -> 16 kHz, where np.convolve with a
+half-band of 32 taps took 17.0 us in the same minute.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ Samples = npt.NDArray[np.float64]
 STOP_BAND = 76.0
 """Decibels that images and aliases are attenuated by, by design."""
 EXACT = 2.0**24
-"""Coefficients are multiples of 1 / EXACT: 24 bits of coefficient, 16 of sample and 8 of sum fit into a float64's 53."""
+"""Coefficients are multiples of 1 / EXACT: they and 16 bits of sample fit into a float64's 53."""
 INT16 = np.dtype("<i2")
 QUIETEST, LOUDEST = np.array(-32768.0), np.array(32767.0)
 
@@ -59,7 +62,7 @@ class Filter:
         self.matrix: Samples = np.where(inside, taps[np.where(inside, ages, 0)], 0.0)
 
     def apply(self, samples: Samples, rows: int) -> Samples:
-        """Filter `rows` blocks; `samples` holds the history, then `rows` times `rows_in` samples."""
+        """Filter `rows` blocks; `samples` holds the history, then `rows_in` for each of them."""
         size = samples.itemsize
         blocks: Samples = np.ndarray(
             (rows, self.span), np.float64, samples, 0, (self.rows_in * size, size)
@@ -69,7 +72,7 @@ class Filter:
 
 
 def _kaiser_lowpass(passed: float, stopped: float, gain: int, align: int) -> Samples:
-    """A low-pass of odd length with its edges in cycles per sample; its delay is whole in output samples (`align`)."""
+    """A low-pass with its edges in cycles per sample, its delay whole in output samples."""
     width = stopped - passed
     center = math.ceil((STOP_BAND - 7.95) / (2.285 * 2 * math.pi * width) / 2)
     center += (align - 1 - center) % align
@@ -103,7 +106,7 @@ class Resampler:
         return rest
 
     def _filtered(self, pcm: bytes) -> bytes:
-        """Feed whole samples (int16, little endian); the answer has up / down times as many, in the same form."""
+        """Feed whole samples (int16, little endian); answers up / down times as many of them."""
         fir = self.fir
         samples: Samples = np.concatenate((self._past, np.frombuffer(pcm, INT16)))
         end = len(samples)

@@ -1,17 +1,20 @@
 """Two clocks over what a provider plays, and the marks that set them.
 
-A provider plays what it is sent without a gap until it runs out; such a stretch is a run. Over a run each clock is one straight
-line of position over time:
+A provider plays what it is sent without a gap until it runs out; such a stretch is a run. Over a
+run each clock is one straight line of position over time:
 
-- the provider's: `Run.playing(now)` is where it will be when a message that we send now arrives there. It starts with the run's
-  first send, whatever the way takes, because that way delays the audio and the message alike. It decides how much to send,
-  and what a `clear` sent now leaves unheard.
-- the ear's: `Run.heard(now)`, as we learn of it by marks: later than the provider's by the way there and back. The caller's
-  words come the same way back, so this is the clock that puts both voices of a recording where the caller heard them.
+- the provider's: `Run.playing(now)` is where it will be when a message that we send now arrives
+  there. It starts with the run's first send, whatever the way takes, because that way delays the
+  audio and the message alike. It decides how much to send, and what a `clear` sent now leaves
+  unheard.
+- the ear's: `Run.heard(now)`, as we learn of it by marks: later than the provider's by the way
+  there and back. The caller's words come the same way back, so this is the clock that puts both
+  voices of a recording where the caller heard them.
 
-An echoed mark (Twilio: Media Streams, WebSocket messages, `mark`: sent back when the audio before it has been played) is late
-by that way and by every stall of ours, so the smallest delay of the last five is the truth and the others are noise. How that
-smallest one changes over a run is the drift of the provider's clock against ours, or a hole on its side that we did not see.
+An echoed mark (Twilio: Media Streams, WebSocket messages, `mark`: sent back when the audio before
+it has been played) is late by that way and by every stall of ours, so the smallest delay of the
+last five is the truth and the others are noise. How that smallest one changes over a run is the
+drift of the provider's clock against ours, or a hole on its side that we did not see.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from dataclasses import dataclass
 from agent.events import Mark, Pcm8k
 
 LATEST_MARKS = 5
-"""How many delays are compared: a second at the default spacing, longer than a stall, shorter than any clock's drift."""
+"""How many delays are compared: a second's at the default spacing, longer than a stall."""
 ROUNDING = 1e-3
 """Samples. A float of seconds after months of uptime is still exact to a tenth of this."""
 
@@ -45,7 +48,8 @@ class Run:
         position: as above.
         delay: how far the ear is behind the provider's clock, seconds.
         cut: it was ended by us, not by running out of audio.
-        recorded: when its first sample was heard, as the recording was told; that must not change afterwards.
+        recorded: when its first sample was heard, as the recording was told; that must not change
+            afterwards.
     """
 
     def __init__(self, start: float, position: int, delay: float | None) -> None:
@@ -110,7 +114,8 @@ class Marks:
 
     Attributes:
         position: where the last one stands.
-        delay: how far the ear was behind the provider's clock at the leg's last echo (seconds); None before any.
+        delay: how far the ear was behind the provider's clock at the leg's last echo (seconds);
+            None before any.
     """
 
     def __init__(self) -> None:
@@ -141,10 +146,11 @@ class Marks:
         return mark.position
 
     def void(self, position: int) -> list[int]:
-        """All that are out mean nothing any more, because what is behind `position` will not be played.
+        """All that are out mean nothing any more: what is behind `position` will not be played.
 
-        Twilio returns all pending marks on `clear`. Those of audio that was heard by then change nothing, as the clock has
-        passed them; the others are no proof of anything. From here on they are names that we do not know.
+        Twilio returns all pending marks on `clear`. Those of audio that was heard by then change
+        nothing, as the clock has passed them; the others are no proof of anything. From here on
+        they are names that we do not know.
 
         Returns:
             Where an utterance's end has lost its mark.

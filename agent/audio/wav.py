@@ -1,6 +1,7 @@
 """WAV files: our own spoken lines in, the recording of a call out.
 
-RIFF, as in "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft, 1991), WAVE chunk, PCM format.
+RIFF, as in "Multimedia Programming Interface and Data Specifications 1.0" (IBM and Microsoft,
+1991), WAVE chunk, PCM format.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def read_wav(source: Path | bytes) -> Pcm24k:
     """A spoken line of ours: 24 kHz, 16 bit, mono, the form in which the model speaks.
 
     Raises:
-        UserError: there is no such file, or it is none in this form; the message says what it is instead.
+        UserError: there is no such file, or it is none in this form; the message says what it is
+            instead.
     """
     name = "the WAV data" if isinstance(source, bytes) else str(source)
     try:
@@ -55,8 +57,8 @@ def _words(channels: int, bits: int, rate: int) -> str:
 def write_stereo(out: BinaryIO, left: BinaryIO, right: BinaryIO, *, rate: int) -> int:
     """Put two raw mono files (int16, little endian) side by side into a WAV file.
 
-    The shorter side is filled up with silence; half a sample at an end (a file cut off by a crash) is left out. Never more
-    than a block is in memory.
+    The shorter side is filled up with silence; half a sample at an end (a file cut off by a crash)
+    is left out. Never more than a block is in memory.
 
     Args:
         out: takes the file, from where it stands; need not seek.

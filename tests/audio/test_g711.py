@@ -18,7 +18,7 @@ def parts(code: int) -> tuple[int, int, int]:
 
 
 def value(code: int) -> int:
-    """What the decoder gives: 4 bits of mantissa on a curve of 8 segments; G.711's 14 bits, here times 4."""
+    """What the decoder gives: 4 bits of mantissa in one of 8 segments; 14 bits, here times 4."""
     sign, segment, mantissa = parts(code)
     return 4 * sign * (((2 * mantissa + 33) << segment) - 33)
 

@@ -1,4 +1,4 @@
-"""Loudness, and where speech begins and ends: on made-up lines and on the clips of the demonstration."""
+"""Loudness, and where speech begins and ends: on made-up lines and on the demo's clips."""
 
 from __future__ import annotations
 

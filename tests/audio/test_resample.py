@@ -36,7 +36,7 @@ def tone(hertz: float, rate: int, seconds: float = 1.5, peak: float = 16_000) ->
 
 
 def spectrum(signal: Signal, rate: int) -> Signal:
-    """Peak amplitude at each whole Hz, from the last second; a tone of whole Hz falls into one bin."""
+    """Peak amplitude at each whole Hz, from the last second; a whole tone falls into one bin."""
     amplitudes: Signal = np.abs(np.fft.rfft(signal[-rate:])) * 2 / rate
     return amplitudes
 
@@ -77,7 +77,7 @@ def test_nothing_aliases(kind: type[Any], target: type[Pcm], tones: list[int]) -
 
 
 def test_images_of_24_khz_are_gone_at_16_khz() -> None:
-    """Going through 48 kHz has images as well as aliases: all that is not the tone itself counts."""
+    """Going through 48 kHz has images as well as aliases: all but the tone itself counts."""
     for hertz in [50, 1000, 3000, 5000, 6000, 6900, 7000]:
         heard = spectrum(whole(Downsample24to16, Pcm24k, tone(hertz, 24000)), 16000)
         heard[hertz] = 0
