@@ -1,9 +1,9 @@
 """How loud a line is, and whether somebody speaks on it.
 
 The meter is not a speech recogniser's voice detection: it tells "the caller's last word ended here"
-for the figures of a call, in two microseconds a frame. It takes a frame as voiced that is well above
-the line's own noise, which it follows: the floor drops to a quieter frame at once and rises slowly,
-so that noise that stays becomes the floor and speech does not.
+for the figures of a call, in two microseconds a frame. It takes a frame as voiced that is well
+above the line's own noise, which it follows: the floor drops to a quieter frame at once and rises
+slowly, so that noise that stays becomes the floor and speech does not.
 """
 
 from __future__ import annotations

@@ -91,14 +91,17 @@ class Resampler:
     """Seconds by which the output is later than the input."""
 
     def __init__(self) -> None:
-        self._past: Samples = np.zeros(self.fir.history)
+        self.reset()
 
     def reset(self) -> None:
         """Forget what was fed: the next sample follows silence."""
-        self._past = np.zeros(self.fir.history)
+        self._past: Samples = np.zeros(self.fir.history)
+        self._fed = False
 
     def _rest(self) -> bytes:
         """What the filter still holds, as if silence followed; then it has forgotten."""
+        if not self._fed:
+            return b""
         missing = self.fir.history
         missing += -(len(self._past) - self.fir.history + missing) % self.fir.down
         rest = self._filtered(bytes(2 * missing))
@@ -108,6 +111,7 @@ class Resampler:
     def _filtered(self, pcm: bytes) -> bytes:
         """Feed whole samples (int16, little endian); answers up / down times as many of them."""
         fir = self.fir
+        self._fed = True
         samples: Samples = np.concatenate((self._past, np.frombuffer(pcm, INT16)))
         end = len(samples)
         steps, rest = divmod(end - fir.history, fir.down)
@@ -133,7 +137,7 @@ class Upsample8to16(Resampler):
         return Pcm16k(self._filtered(pcm))
 
     def flush(self) -> Pcm16k:
-        """The end of the last word, at an utterance's end: what the delay still keeps back."""
+        """The end of the last word, for an utterance's end: what the delay still keeps back."""
         return Pcm16k(self._rest())
 
 
@@ -148,7 +152,7 @@ class Downsample24to8(Resampler):
         return Pcm8k(self._filtered(pcm))
 
     def flush(self) -> Pcm8k:
-        """The end of the last word, at an utterance's end: what the delay still keeps back."""
+        """The end of the last word, for an utterance's end: what the delay still keeps back."""
         return Pcm8k(self._rest())
 
 
@@ -163,5 +167,5 @@ class Downsample24to16(Resampler):
         return Pcm16k(self._filtered(pcm))
 
     def flush(self) -> Pcm16k:
-        """The end of the last word, at an utterance's end: what the delay still keeps back."""
+        """The end of the last word, for an utterance's end: what the delay still keeps back."""
         return Pcm16k(self._rest())

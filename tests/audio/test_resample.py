@@ -189,7 +189,10 @@ def test_the_end_of_the_last_word_is_not_lost(
     assert with_silence.startswith(said + rest)
     assert not any(with_silence[len(said + rest) :])
     assert rest.seconds <= 2 * 0.003
+    assert stream.flush() == b""  # nobody spoke since
     assert stream.feed(source(word)) == said  # nothing of it is left
+    stream.reset()
+    assert stream.flush() == b""
 
 
 @every_kind
