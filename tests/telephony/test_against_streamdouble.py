@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from streamdouble.scenario import Dtmf, Expect, Hangup, Scenario, Wait, WaitFor
 from streamdouble.session import SessionConfig
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from agent.audio import g711
 from agent.drive.tasks import Tasks

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from agent.cli.parts.checks import Check, Finding, bad, doubtful, good, skipped, stand_in
 from agent.cli.parts.twilio_rest import connected, credentials

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twilio.twiml.voice_response import (  # type: ignore[import-untyped]
+from twilio.twiml.voice_response import (
     Dial,
     VoiceResponse,
 )

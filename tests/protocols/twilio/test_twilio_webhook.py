@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given, settings, strategies as st
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import RequestValidator
 
 from agent.errors import LineProtocolError, UserError
 from agent.protocols.twilio.webhook import FORM_BYTES, Form, Signatures, incoming_call, parse_form
