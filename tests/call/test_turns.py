@@ -1,0 +1,145 @@
+"""Whose words are whose."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from agent.call.turns import STATES, Agent, Sign, Turns
+
+
+def test_the_table_is_total() -> None:
+    assert set(STATES) == set(itertools.product(Agent, Sign))
+
+
+def reply(turns: Turns, now: float, start: int, end: int) -> None:
+    turns.reply_audio(now, start).end = end
+
+
+def test_words_that_come_ahead_of_their_audio_belong_to_it() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.agent_said("We open ")
+    turns.caller_said("When?")
+    reply(turns, 2.0, 0, 8000)
+    turns.agent_said("at eight.")
+    (turn,) = turns.all
+    assert (turn.caller, turn.agent) == ("When?", "We open at eight.")
+    assert (turn.caller_start, turn.caller_end) == (1.0, 1.0)
+
+
+def test_a_late_transcription_belongs_to_the_turn_that_is_being_answered() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.caller_said("Where can I ")
+    reply(turns, 2.0, 0, 8000)
+    turns.caller_said("park?")
+    assert turns.all[0].caller == "Where can I park?"
+
+
+def test_what_is_said_over_a_reply_belongs_to_the_next_turn() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.caller_said("Where?")
+    reply(turns, 2.0, 0, 80000)
+    turns.caller_voiced(3.0)
+    turns.caller_said("Sorry,")
+    assert turns.all[0].caller == "Where?"
+    turns.move(Sign.INTERRUPTED)
+    turns.agent_said(" and late words")
+    turns.move(Sign.COMPLETE)
+    reply(turns, 5.0, 20000, 30000)
+    assert turns.all[1].caller == "Sorry,"
+    assert turns.all[0].agent == " and late words"
+
+
+def test_a_reply_that_pauses_for_a_tool_is_one_turn() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.move(Sign.GENERATED)
+    reply(turns, 2.0, 8000, 16000)
+    assert len(turns.all) == 1
+
+
+def test_an_agent_that_speaks_again_unasked_has_a_turn_without_a_caller() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.move(Sign.GENERATED)
+    turns.move(Sign.COMPLETE)
+    reply(turns, 9.0, 8000, 16000)
+    assert [turn.caller for turn in turns.all] == ["", ""]
+
+
+def test_a_lines_own_sentence_takes_no_words_and_no_number() -> None:
+    turns = Turns()
+    turns.own_line("You are speaking with an automated assistant.", 0, 8000)
+    turns.caller_said("Hello?")
+    turns.agent_said("Hi.")
+    reply(turns, 1.0, 8000, 16000)
+    own, greeting = turns.all
+    assert (own.n, greeting.n) == (0, 0)
+    assert own.agent == "You are speaking with an automated assistant."
+    assert (greeting.caller, greeting.agent) == ("Hello?", "Hi.")
+
+
+def test_a_cut_marks_what_was_not_heard_and_spares_our_own_lines() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.own_line("Goodbye.", 8000, 16000)
+    turns.cut(4000)
+    assert not turns.all[0].cut
+    reply(turns, 2.0, 16000, 24000)
+    turns.cut(20000)
+    assert turns.all[-1].cut_at == 20000
+    turns.cut(18000)
+    assert turns.all[-1].cut_at == 20000
+    turns.cut(30000)
+
+
+def test_heard_is_told_in_pieces_that_may_span_turns() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.move(Sign.COMPLETE)
+    reply(turns, 2.0, 8000, 16000)
+    turns.heard(10.0, 0, 4000, 8000)
+    turns.heard(10.5, 4000, 8000, 8000)
+    turns.heard(11.5, 12000, 4000, 8000)
+    first, second = turns.all
+    assert (first.first_heard, first.last_heard) == (10.0, 11.0)
+    assert (second.first_heard, second.last_heard) == (11.0, 12.0)
+
+
+def test_words_that_were_never_answered_stand_at_the_end() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.caller_said("Hello? ")
+    (line,) = turns.lines(0.5)
+    assert (line.who, line.text, line.start) == ("caller", "Hello?", 0.5)
+    silent = Turns()
+    silent.caller_said("x")
+    assert silent.lines(0.0)[0].start is None
+
+
+def test_sound_without_words_is_a_line_too() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    (line,) = turns.lines(0.0)
+    assert (line.who, line.text, line.heard) == ("agent", "", "")
+    assert Turns().lines(0.0) == []
+
+
+def test_a_turn_whose_reply_was_never_sent_has_no_times() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 100, 100)
+    turns.sent(2.0, speech=False, position=0)
+    (turn,) = turns.all
+    assert turn.first_out is None
+    assert turn.latency().latency_ms is None
+    assert turns.lines(0.0) == []
+    turns.sent(3.0, speech=True, position=200)
+    assert turn.first_out == 3.0
+
+
+def test_silence_since_ever() -> None:
+    assert Turns().caller_last_heard() == pytest.approx(-float("inf"))

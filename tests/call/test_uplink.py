@@ -1,0 +1,178 @@
+"""How the caller's audio reaches the model: at once, in order, and never faster than permitted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from agent.audio.resample import Upsample8to16
+from agent.call.options import UplinkOptions
+from agent.call.uplink import Uplink
+from agent.events import Pcm8k, SendAudio, SendText
+from tests.call.calls import SILENCE, VOICE
+
+OPTIONS = UplinkOptions()
+
+
+def sent(commands: list[object]) -> bytes:
+    return b"".join(command.pcm for command in commands if isinstance(command, SendAudio))
+
+
+def noise(seconds: float) -> Pcm8k:
+    samples = np.random.default_rng(1).integers(-9000, 9000, round(seconds * 8000))
+    return Pcm8k(samples.astype("<i2").tobytes())
+
+
+def frames(pcm: Pcm8k) -> list[Pcm8k]:
+    return [Pcm8k(pcm[at : at + 320]) for at in range(0, len(pcm), 320)]
+
+
+def drain(uplink: Uplink, begin: float) -> list[tuple[float, object]]:
+    """All that the uplink sends when it is woken at its deadlines, with times."""
+    log: list[tuple[float, object]] = [(begin, each) for each in uplink.due(begin)]
+    while (deadline := uplink.deadline()) is not None:
+        now = max(deadline, begin)
+        got = uplink.due(now)
+        assert got, "a deadline at which nothing is due"
+        log += [(now, each) for each in got]
+    return log
+
+
+def test_in_steady_state_each_frame_leaves_at_once() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    for n in range(100):
+        uplink.feed(SILENCE, n * 0.02)
+        (command,) = uplink.due(n * 0.02)
+        assert isinstance(command, SendAudio)
+        assert command.pcm.seconds == pytest.approx(0.02)
+
+
+def test_a_backlog_of_ten_seconds_goes_merged_paced_in_order_and_whole() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    pcm = noise(10.0)
+    for frame in frames(pcm):
+        uplink.feed(frame, 0.0)
+    uplink.open()
+    log = drain(uplink, 10.0)
+    commands = [command for _, command in log]
+    assert sent(commands) == Upsample8to16().feed(pcm)
+    assert all(isinstance(c, SendAudio) and c.pcm.seconds <= 0.1 + 1e-9 for c in commands)
+    assert len(commands) <= 110
+    assert 10.0 / 4 <= log[-1][0] - 10.0 <= 10.0 / 3.4
+    assert uplink.dropped == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.0, 0.2), st.integers(1, 400)),
+        min_size=1,
+        max_size=120,
+    ),
+    st.integers(0, 60),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_comes_and_however_late_the_limits_hold(
+    arrivals: list[tuple[float, int]], opened_after: int
+) -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    log: list[tuple[float, object]] = []
+    now = 0.0
+    whole = bytearray()
+    reference = Upsample8to16()
+    for n, (pause, samples) in enumerate(arrivals):
+        if n == opened_after:
+            uplink.open()
+            uplink.say(SendText("hello"))
+        now += pause
+        pcm = Pcm8k(bytes([n % 251, 1] * samples))
+        whole += reference.feed(pcm)
+        uplink.feed(pcm, now)
+        log += [(now, each) for each in uplink.due(now)]
+    if opened_after >= len(arrivals):
+        assert not log
+        return
+    log += drain(uplink, now)
+    commands = [command for _, command in log]
+    assert bytes(whole).startswith(sent(commands))
+    times = [at for at, _ in log]
+    for begin in times:
+        inside = [each for at, each in log if begin <= at < begin + 1.0]
+        assert len(inside) <= 60
+        assert sum(c.pcm.seconds for c in inside if isinstance(c, SendAudio)) <= 4.0
+
+
+def test_words_and_results_overtake_audio() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    for _ in range(50):
+        uplink.feed(SILENCE, 0.0)
+    uplink.say(SendText("first"))
+    uplink.say(SendText("second"))
+    uplink.open()
+    commands = uplink.due(1.0)
+    assert commands[:2] == [SendText("first"), SendText("second")]
+
+
+def test_at_most_sixty_messages_in_any_second() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    for n in range(100):
+        uplink.say(SendText(str(n)))
+    log = drain(uplink, 5.0)
+    assert [at for at, _ in log] == [5.0] * 60 + [6.0] * 40
+
+
+def test_nothing_is_said_to_a_session_that_is_not_ready() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.say(SendText("hello"))
+    uplink.feed(VOICE, 0.0)
+    assert uplink.due(0.0) == []
+    assert uplink.deadline() is None
+
+
+def test_before_ready_the_last_ten_seconds_are_kept_and_the_rest_is_counted() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    for n in range(600):
+        uplink.feed(SILENCE, n * 0.02)
+    assert uplink.waiting == pytest.approx(10.0)
+    assert uplink.dropped == pytest.approx(2.0)
+
+
+def test_a_session_that_is_slow_for_half_a_minute_loses_the_oldest() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    for _ in range(1550):
+        uplink.feed(SILENCE, 0.0)
+    assert uplink.waiting == pytest.approx(30.0)
+    assert uplink.dropped == pytest.approx(1.0)
+
+
+def test_a_closed_uplink_counts_what_it_lost() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    for _ in range(10):
+        uplink.feed(VOICE, 0.0)
+    uplink.close()
+    assert uplink.waiting == 0
+    assert uplink.dropped == pytest.approx(0.2)
+    assert uplink.speech_sent
+
+
+def test_speech_counts_as_sent_when_its_last_frame_has_left() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    for n in range(20):
+        uplink.feed(VOICE, n * 0.02)
+    assert not uplink.speech_sent
+    uplink.open()
+    drain(uplink, 1.0)
+    assert uplink.speech_sent
+
+
+def test_larger_messages_in_steady_state_are_a_setting() -> None:
+    uplink = Uplink(UplinkOptions(message=0.06), 0.0)
+    uplink.open()
+    out = []
+    for n in range(6):
+        uplink.feed(SILENCE, n * 0.02)
+        out.append([c.pcm.seconds for c in uplink.due(n * 0.02) if isinstance(c, SendAudio)])
+    assert out == [[], [], [0.06], [], [], [0.06]]
