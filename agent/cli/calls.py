@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import msgspec
 import typer
 
-from agent.errors import UserError
+from agent.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -95,7 +95,7 @@ def list_calls(
     if as_json:
         _print_json(CallList(v=1, calls=calls))
     elif not calls:
-        typer.echo("No calls yet.")
+        typer.echo(f"No calls yet in {settings.data_dir.absolute()}.")
     else:
         _console().print(_call_table(calls))
 
@@ -134,11 +134,14 @@ def _settings() -> Settings:
 async def _ask(settings: Settings, question: Callable[[Records], Awaitable[T]]) -> T:
     from agent.storage.records import Records
 
-    records = await Records.open(settings.database)
     try:
-        return await question(records)
-    finally:
-        await records.close()
+        records = await Records.open(settings.database)
+        try:
+            return await question(records)
+        finally:
+            await records.close()
+    except StorageError as error:
+        raise UserError(f"the records of the calls cannot be read ({error})") from error
 
 
 async def _find(records: Records, call: str) -> CallRecord | None:
@@ -163,7 +166,10 @@ def _make_recording(record: CallRecord, folder: Path) -> None:
     if record.state is State.CRASHED and not (folder / "call.wav").exists():
         from agent.storage.flight_files import salvage
 
-        salvage(folder)
+        try:
+            salvage(folder)
+        except StorageError as error:
+            typer.echo(f"pickup: {error}", err=True)
 
 
 def _transcript(path: Path) -> list[dict[str, Any]] | None:

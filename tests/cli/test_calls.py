@@ -87,7 +87,9 @@ def test_the_newest_call_comes_first(calls: Path, capsys: pytest.CaptureFixture[
     assert "crash" in rows[at["two"]]
     assert "goodbye" in rows[at["one"]]
     assert "1:15" in rows[at["one"]]
-    assert "two" not in run(capsys, "--limit", "1").replace("two ", "", 1)
+    newest = run(capsys, "--limit", "1")
+    assert " two " in newest
+    assert " one " not in newest
 
 
 def test_numbers_are_shown_only_when_asked_for(
@@ -169,8 +171,32 @@ def test_a_call_that_crashed_gets_its_recording_when_it_is_looked_at(
 
 
 def test_without_calls_it_says_so(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys) == "No calls yet.\n"
+    assert run(capsys) == f"No calls yet in {data}.\n"
     assert json.loads(run(capsys, "--json")) == {"v": 1, "calls": []}
+
+
+def test_a_recording_that_cannot_be_made_hides_nothing_else(
+    calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = calls / "calls" / "two"
+    folder.mkdir()
+    (folder / "caller.pcm").mkdir()
+    with pytest.raises(SystemExit):
+        main(["calls", "show", "two"])
+    printed = capsys.readouterr()
+    assert printed.err == "pickup: call.wav not written: Is a directory\n"
+    assert "CA-two" in printed.out
+
+
+def test_records_that_cannot_be_read_are_one_line(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.mkdir()
+    (data / "pickup.db").write_text("no database" * 1000)
+    with pytest.raises(SystemExit) as left:
+        main(["calls"])
+    assert left.value.code == 2
+    assert "the records of the calls cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from agent.errors import StorageError, UserError
 from agent.storage import tables
 from agent.storage.migrate import HEAD, MIGRATIONS
-from agent.storage.records import CallRecord, Records, State
+from agent.storage.records import CallRecord, RecordRefused, Records, State
 
 
 def make(call: str = "c1", **fields: Any) -> CallRecord:
@@ -90,9 +90,9 @@ class Nursery:
         return int(self._process.stdout.readline())
 
 
-@pytest.fixture
-def nursery(tmp_path: Path) -> Iterator[Nursery]:
-    started = Nursery(tmp_path)
+@pytest.fixture(scope="module")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    started = Nursery(tmp_path_factory.mktemp("nursery"))
     yield started
     started.close()
 
@@ -201,6 +201,7 @@ async def test_old_tokens_are_forgotten_long_after_they_expired(records: Records
     assert await records.spend("t", "c1", 160.0)
 
 
+@pytest.mark.timeout(60)
 def test_processes_that_open_at_once_spend_each_token_once(
     nursery: Nursery, tmp_path: Path
 ) -> None:
@@ -305,6 +306,11 @@ async def test_an_error_does_not_quote_what_was_to_be_written(records: Records) 
     assert "1234" not in str(caught.value)
 
 
+async def test_what_the_tables_refuse_is_not_tried_again(records: Records) -> None:
+    with pytest.raises(RecordRefused):
+        await records.create(make(agent=None))
+
+
 # ---- killed in mid-write
 
 
@@ -332,6 +338,7 @@ def kill_and_count(nursery: Nursery, url: str, kills: int) -> None:
     assert len(rows) <= len(acknowledged) + kills
 
 
+@pytest.mark.timeout(60)
 def test_what_was_acknowledged_survives_sigkill(nursery: Nursery, url: str) -> None:
     kill_and_count(nursery, url, 4)
 
