@@ -51,13 +51,13 @@ class Downlink:
     def say_whole(self, pcm: Pcm24k) -> None:
         """Say a line of our own that nothing may cut; what follows it follows without a gap."""
         self.feed(pcm)
-        self._resample.reset()
+        self.end_utterance()
         self._protected = self.position
 
     def end_utterance(self) -> None:
         """The sentence is complete: its last frame may leave, and a mark follows it."""
+        self.playout.feed(self._resample.flush())
         self.playout.end_utterance()
-        self._resample.reset()
 
     def cut(self, now: float) -> list[AnyCommand]:
         """Stop speaking at once, but for a protected line; nothing where nothing is unheard."""

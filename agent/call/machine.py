@@ -162,8 +162,6 @@ class CallMachine:
             self._timers[Timer.START] = now + self._options.start_within
 
     def _go(self, signal: Signal, now: float, reason: str = "") -> None:
-        if self.phase is Phase.ENDED:
-            return
         try:
             self.phase = LIFE[self.phase, signal]
         except KeyError:
@@ -240,7 +238,6 @@ class CallMachine:
             self._go(Signal.GAVE_UP, now, reason)  # not answered: the webhook speaks for us
             return
         self._say(line)
-        self._downlink.end_utterance()
         self._go(Signal.GOODBYE, now, reason)
 
     # ---- the caller
@@ -347,8 +344,6 @@ class CallMachine:
         self.metrics.bill(event)
 
     def _model_ended(self, event: e.ModelEnded, now: float) -> None:
-        if not self._model:
-            return
         if self.phase is Phase.ENDING:
             self._model_gone()
         else:

@@ -406,3 +406,115 @@ def test_latency_is_measured_from_the_callers_last_sound_to_his_ear() -> None:
     assert latency.sent_ms == pytest.approx(0, abs=1)
     assert latency.model_ms == pytest.approx(700, abs=45)
     assert latency.out_ms == pytest.approx(0, abs=6)
+
+
+def test_two_deadlines_at_once_end_a_call_once() -> None:
+    bench = talking(options=CallOptions(greeting="Greet.", max_seconds=60.0))
+    bench.disconnect("lost")
+    bench.now += 1000
+    commands = bench.machine.tick(bench.now)
+    assert len([c for c in commands if isinstance(c, e.Finish)]) == 1
+
+
+def test_the_time_limit_does_not_talk_into_a_goodbye() -> None:
+    bench = Bench(options=CallOptions(greeting="Greet.", max_seconds=2.0))
+    bench.tell(e.ModelReady(0.1))
+    bench.answer(3.0, "Goodbye.")
+    bench.connect()
+    bench.run(1.0)
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    bench.run(2.2)
+    bench.tell(e.TurnComplete())
+    assert bench.ended("agent_hung_up")
+
+
+def test_the_model_is_not_heard_after_our_own_last_line_has_begun() -> None:
+    bench = Bench(options=CallOptions(greeting="Greet.", max_seconds=2.0))
+    bench.tell(e.ModelReady(0.1))
+    bench.answer(0.5)
+    bench.connect()
+    bench.run(2.1)
+    before = len(bench.machine.turns.all)
+    bench.answer(5.0, complete=False)
+    assert len(bench.machine.turns.all) == before
+
+
+def test_while_the_model_generates_only_interrupted_stops_it() -> None:
+    bench = talking()
+    bench.answer(3.0, complete=False)
+    bench.run(0.5)
+    bench.tell(e.CallerActivity(active=True))
+    assert bench.unplayed > 0
+
+
+def test_a_turn_that_completes_without_generation_complete_is_heard_to_its_last_frame() -> None:
+    bench = talking()
+    bench.answer(0.51, complete=False)
+    bench.tell(e.TurnComplete())
+    bench.tell(e.GenerationComplete())
+    bench.tell(e.TurnComplete())
+    bench.run(1.0)
+    assert len(bench.heard) / 16000 == pytest.approx(1.0 + 0.52, abs=0.021)
+
+
+def test_a_goodbye_that_outlasts_the_watchdog_is_heard_to_its_end() -> None:
+    bench = talking()
+    bench.answer(14.0, "A very long goodbye.")
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    bench.run(13.5)
+    assert bench.ended(None)
+    bench.run(0.7)
+    bench.tell(e.TurnComplete())
+    assert bench.ended("agent_hung_up")
+
+
+def test_a_model_that_never_stops_generating_does_not_hold_the_line() -> None:
+    bench = talking()
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.answer(0.5, "Good", complete=False)
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    bench.run(13.0)
+    assert bench.ended("agent_hung_up")
+
+
+def test_a_tool_that_ends_the_call_while_the_caller_is_away_ends_nothing() -> None:
+    bench = talking()
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.disconnect("lost")
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    assert bench.is_in(Phase.PARKED)
+
+
+def test_a_model_that_is_lost_during_its_goodbye_is_not_apologised_for() -> None:
+    bench = talking()
+    bench.answer(1.0, "Goodbye.")
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    bench.tell(e.ModelEnded(Fate.RESUME, 1006, ""))
+    bench.run(1.5)
+    assert bench.ended("agent_hung_up")
+    assert bench.machine.turns.all[-1].own is False
+
+
+def test_caller_audio_before_the_session_is_ready_is_not_lost() -> None:
+    bench = Bench()
+    bench.run(2.1)
+    bench.connect()
+    bench.caller_talks(1.0)
+    bench.run(1.5)
+    bench.tell(e.ModelReady(3.6))
+    bench.run(1.0)
+    sent = sum(c.pcm.seconds for c in bench.all(e.SendAudio) if isinstance(c, e.SendAudio))
+    assert sent == pytest.approx(2.5, abs=0.03)
+    assert bench.machine.metrics.dropped_up_ms == 0
+
+
+def test_a_phantom_interruption_of_nobody_changes_nothing() -> None:
+    bench = talking()
+    bench.tell(e.Interrupted())
+    assert not bench.all(e.Clear)
+    bench.answer(0.5)
+    bench.run(0.7)
+    assert bench.machine.turns.all[-1].last_heard is not None

@@ -87,6 +87,7 @@ def test_a_cut_marks_what_was_not_heard_and_spares_our_own_lines() -> None:
     turns = Turns()
     reply(turns, 1.0, 0, 8000)
     turns.own_line("Goodbye.", 8000, 16000)
+    Turns().cut(0)
     turns.cut(4000)
     assert not turns.all[0].cut
     reply(turns, 2.0, 16000, 24000)
