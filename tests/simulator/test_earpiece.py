@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from agent.simulator.earpiece import BUFFER_MAX_SAMPLES, Earpiece, Sounds
 from agent.simulator.media_stream import BrokenRule
@@ -165,6 +165,7 @@ def test_a_cut_in_the_middle_of_nothing_changes_nothing() -> None:
     assert sounds.mulaw() == b"a"
 
 
+@settings(max_examples=50)
 @given(
     st.lists(
         st.tuples(

@@ -49,7 +49,7 @@ async def test_every_call_ticks_every_20_ms_at_a_phase_of_its_own() -> None:
         steps = [b - a for a, b in zip(call.deadlines, call.deadlines[1:], strict=False)]
         assert steps == pytest.approx([PERIOD_S] * len(steps))
         assert min(call.late) >= 0
-        phases.add(round(call.deadlines[0] % PERIOD_S, 4))
+        phases.add(round((call.deadlines[0] - calls[0].deadlines[0]) / PERIOD_S * SLOTS) % SLOTS)
     assert len(phases) == SLOTS
 
 

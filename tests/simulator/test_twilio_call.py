@@ -16,7 +16,7 @@ from twilio.request_validator import RequestValidator
 
 from agent.errors import UserError
 from agent.simulator.bad_line import FAULTS
-from agent.simulator.caller import CallAudio, CallerOptions, run_caller
+from agent.simulator.caller import CallAudio, CallerOptions, demo_utterances, run_caller
 from agent.simulator.media_stream import RULES
 from agent.simulator.phone import Manners, Utterance
 from agent.simulator.report import AnyCallEvent, CallReport, Ended, describe
@@ -486,6 +486,40 @@ async def test_many_calls_share_one_ticker() -> None:
         options = CallerOptions(url=server.url, auth_token=TOKEN, start_delay_s=0.0)
         reports = await asyncio.gather(*(run_caller(options, ticker=ticker) for _ in range(5)))
     assert {report.ended for report in reports} == {Ended.AGENT_HUNG_UP}
+
+
+class WatcherError(Exception):
+    """What somebody who watches a call raises."""
+
+
+@pytest.mark.parametrize("kind", ["stream_started", "agent_speaks", "cleared"])
+async def test_a_fault_of_our_own_is_raised_and_not_taken_for_a_lost_line(kind: str) -> None:
+    async def agent(socket: Socket) -> None:
+        await socket.until("start")
+        await socket.play(LOUD)
+        await socket.until("media")
+        if kind == "cleared":
+            await socket.send(event="clear", streamSid=socket.sid)
+        async for _ in socket.ws:
+            pass
+
+    def watch(event: AnyCallEvent) -> None:
+        if event.__struct_config__.tag == kind:
+            raise WatcherError
+
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
+    async with serving(CONNECT, agent) as server:
+        with pytest.raises(WatcherError):
+            await run_caller(CallerOptions(url=server.url, start_delay_s=0.0), on_event=watch)
+
+
+def test_the_demos_caller_has_four_things_to_say_and_interrupts_with_the_third() -> None:
+    utterances = demo_utterances()
+    assert [utterance.interrupt_after_s for utterance in utterances] == [None, None, 1.5, None]
+    for utterance in utterances:
+        assert 0.5 < len(utterance.mulaw) / 8000 < 4
+        assert 0 <= utterance.first <= 400
+        assert 0 <= len(utterance.mulaw) - utterance.last <= 400
 
 
 # ------------------------------------------------------------------ the rules

@@ -54,19 +54,18 @@ async def server(handler: Handler) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncIterator[str]:
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        if answer:
-            writer.write(answer)
-            await writer.drain()
-            writer.close()
-        else:
-            await reader.read()
-            writer.close()
+    writers: list[asyncio.StreamWriter] = []
 
-    listening = await asyncio.start_server(talk, "127.0.0.1", 0)
-    async with listening:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as listening:
         yield f"ws://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def test_the_upgrade_offers_nothing_and_carries_twilios_headers() -> None:
@@ -192,6 +191,7 @@ async def test_a_refused_upgrade_tells_its_status() -> None:
     "answer",
     [
         b"hello\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
     ],
 )
@@ -199,7 +199,7 @@ async def test_an_answer_that_is_no_handshake_is_refused(answer: bytes) -> None:
     async with raw_server(answer) as url:
         with pytest.raises(HandshakeRefused) as refused:
             await Wire(url, Inbox()).open({})
-        assert refused.value.status is None
+        assert refused.value.status == (200 if b"200" in answer else None)
 
 
 async def test_a_subprotocol_that_nobody_offered_is_refused() -> None:
