@@ -118,6 +118,8 @@ class FlightRecorder:
         await self._in_thread(self._files.write, batch)
         self._draft.written(batch)
         self._writing = None
+        if self._draft.waiting and not self._closed:
+            self._stir()  # for what came meanwhile
 
     async def _in_thread(self, work: Callable[..., None], *args: Any) -> None:
         try:

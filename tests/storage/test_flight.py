@@ -52,6 +52,9 @@ class Desk:
     def entries(self) -> list[Entry]:
         return list(read_flight(self.folder))
 
+    def entries_so_far(self) -> list[Entry]:
+        return self.entries() if (self.folder / "events.jsonl").exists() else []
+
     def wav(self) -> tuple[list[int], list[int]]:
         """Left and right samples."""
         with wave.open(str(self.folder / "call.wav"), "rb") as file:
@@ -445,6 +448,21 @@ async def test_lines_do_not_wait_for_the_call_to_end(
     await until(path.exists)  # times out after 5 s
     desk.recorder.record(1.5, e.LineStarted(2), [])
     await until(lambda: len(path.read_bytes().splitlines()) == 2)
+    await desk.recorder.close()
+
+
+async def test_what_comes_while_the_disk_is_busy_is_written_next(
+    make: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flight, "FLUSH_EVERY", 0.01)
+    desk = make()
+    gate = threading.Event()
+    desk.disk.submit(gate.wait)
+    desk.recorder.record(0.0, e.LineStarted(1), [])
+    await until(lambda: desk.recorder._writing is not None)
+    desk.recorder.record(0.1, e.LineEnded("lost"), [])  # and then nothing for a long time
+    gate.set()
+    await until(lambda: len(desk.entries_so_far()) == 2)
     await desk.recorder.close()
 
 
