@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import wave
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,9 +41,10 @@ def read_phone_wav(path: Path) -> NDArray[np.int16]:
     try:
         samples, rate = _decode(data)
     except ValueError as error:
+        source, target = quote(str(path)), quote(f"{path.with_suffix('')}-8k.wav")
         raise UserError(
             f"{path} is not a PCM WAV file ({error}); convert it: "
-            f"ffmpeg -i {path} -ac 1 -ar 8000 -c:a pcm_s16le {path.with_suffix('')}-8k.wav"
+            f"ffmpeg -i {source} -ac 1 -ar 8000 -c:a pcm_s16le {target}"
         ) from error
     if rate != RATE_HZ:
         samples = soxr.resample(samples, rate, RATE_HZ)

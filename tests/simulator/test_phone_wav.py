@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import struct
 import wave
 from pathlib import Path
@@ -105,21 +106,29 @@ def test_anything_else_is_one_line_with_the_ffmpeg_command(data: bytes, tmp_path
     assert "\n" not in text
 
 
+def test_the_ffmpeg_line_can_be_pasted_whatever_the_file_is_called(tmp_path: Path) -> None:
+    path = tmp_path / "my voice; rm.mp3"
+    path.write_bytes(b"ID3")
+    with pytest.raises(UserError) as error:
+        read_phone_wav(path)
+    words = shlex.split(str(error.value).partition("ffmpeg ")[2])
+    assert words[1] == str(path)
+    assert words[-1] == f"{path.with_suffix('')}-8k.wav"
+
+
 def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         read_phone_wav(tmp_path / "none.wav")
 
 
-@given(st.binary(max_size=200).map(lambda body: b"RIFF\0\0\0\0WAVEfmt " + body))
-def test_no_file_breaks_the_reader(data: bytes) -> None:
-    path = Path("/dev/shm/pickup-fuzz.wav")
+@given(data=st.binary(max_size=200).map(lambda body: b"RIFF\0\0\0\0WAVEfmt " + body))
+def test_no_file_breaks_the_reader(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.wav"
     path.write_bytes(data)
     try:
         assert len(read_phone_wav(path)) > 0
     except UserError as error:
         assert "ffmpeg" in str(error)
-    finally:
-        path.unlink()
 
 
 def test_what_is_written_is_stereo_with_the_caller_left(tmp_path: Path) -> None:
