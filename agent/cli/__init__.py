@@ -24,9 +24,10 @@ COMMANDS = {
     "init": "Write an agents folder and .env.example to start from.",
     "demo": "Place one telephone call as Twilio would and show what happens.",
     "serve": "Run the server that answers the calls.",
-    "dev": "Let a real number ring on this machine, and put it back at the end.",
-    "doctor": "Check what can be checked, and say how to mend what fails.",
+    "dev": "Let a real number ring on this machine until Ctrl-C.",
+    "doctor": "Check settings and connections; say how to mend them.",
     "calls": "List the calls that were, or show one of them.",
+    "bench": "Measure what calls cost, and what they lose and wait.",
     "simulate": "Run a stand-in: for Gemini Live, or for Twilio with a caller.",
 }
 """Every command, by the name of its file in this folder, in the order of `pickup --help`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import subprocess
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -27,6 +28,9 @@ app = typer.Typer()
 
 LOOK_EVERY = 0.5
 """Seconds between looks at the children; a signal is seen at once."""
+
+CALLS_END_WITHIN = 5.0
+"""Seconds that a call may go on after the end was asked for."""
 
 
 class Wish(NamedTuple):
@@ -118,7 +122,7 @@ def _run(
             return
         public_url = tunnel.url if tunnel else str(settings.public_url)
         server = _serve(settings, wish, port, public_url, local=tunnel is not None)
-        stack.callback(server.stop)
+        stack.callback(_stop, server)
         if signals.came():
             return
         stack.callback(_end, borrowing, given)
@@ -131,6 +135,14 @@ def _run(
             if ended:
                 _tell(f"the {ended} has ended")
                 raise typer.Exit(1)
+
+
+def _stop(server: Child) -> None:
+    """The first signal lets calls end, the second ends them."""
+    server.process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        server.process.wait(CALLS_END_WITHIN)
+    server.stop()
 
 
 def _check(settings: Settings, wish: Wish) -> None:

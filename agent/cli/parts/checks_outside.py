@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import secrets
 import socket
 import ssl
@@ -63,7 +64,9 @@ async def reach(patient: Patient, origin: str) -> Reached | Finding:
     try:
         await asyncio.get_running_loop().getaddrinfo(host, number, type=socket.SOCK_STREAM)
     except OSError as error:
-        return bad(f"{host} is not found: {reason(error)}", "check the name and this machine's DNS")
+        return bad(
+            f"{host} is not found: {_reason(error)}", "check the name and this machine's DNS"
+        )
     resolved = clock()
     where = f"{host} port {number}"
     try:
@@ -71,7 +74,7 @@ async def reach(patient: Patient, origin: str) -> Reached | Finding:
         _, writer = await asyncio.open_connection(host, number, happy_eyeballs_delay=0.25)
     except OSError as error:
         return bad(
-            f"{where}: {reason(error)}", "check the firewall, and that a server listens there"
+            f"{where}: {_refusal(error)}", "check the firewall, and that a server listens there"
         )
     joined = clock()
     expires = None
@@ -85,7 +88,7 @@ async def reach(patient: Patient, origin: str) -> Reached | Finding:
             "it must present a certificate that a public authority signed for this name",
         )
     except OSError as error:  # ssl.SSLError among them
-        return bad(f"{where}: no TLS ({reason(error)})", "check that this port speaks TLS")
+        return bad(f"{where}: no TLS ({_reason(error)})", "check that this port speaks TLS")
     finally:
         writer.close()
     done = clock()
@@ -93,9 +96,13 @@ async def reach(patient: Patient, origin: str) -> Reached | Finding:
     return Reached(steps[0], steps[1], steps[2] if secure else None, expires)
 
 
-def reason(error: OSError) -> str:
-    """What a system call says, also where several were tried."""
+def _reason(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+def _refusal(error: OSError) -> str:
+    """In the system's words; asyncio's own name the address and not the reason."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _expiry(writer: asyncio.StreamWriter) -> datetime.datetime:

@@ -133,19 +133,31 @@ class TwilioRest:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except TwilioRestException as error:
-            if error.status == 404:
-                raise _NotFound("Twilio knows no such thing (404)") from None
-            if error.status in (401, 403):
-                raise UserError(
-                    f"Twilio refuses these credentials ({error.status}): compare "
-                    "TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and its secret) "
-                    "with the console"
-                ) from None
-            raise UserError(f"Twilio answered {error.status}: {error.msg}") from None
-        except (TwilioException, aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            reason = str(error) or type(error).__name__
-            raise UserError(f"{self._origin} does not answer as Twilio does: {reason}") from None
+        except TwilioException as error:
+            raise _refused(error, self._origin) from None
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UserError(f"{self._origin} cannot be asked: {_reason(error)}") from None
+
+
+def _refused(error: TwilioException, origin: str) -> UserError:
+    """What to tell about an answer that is not what was asked for."""
+    status, reason = None, _reason(error)
+    if isinstance(error, TwilioRestException):
+        status, reason = error.status, error.msg
+    elif len(error.args) > 1:  # of a list: a text and the whole response
+        status = getattr(error.args[1], "status_code", None)
+    if status == 404:
+        return _NotFound("Twilio knows no such thing (404)")
+    if status in (401, 403):
+        return UserError(
+            f"Twilio refuses these credentials ({status}): compare TWILIO_ACCOUNT_SID and "
+            "TWILIO_AUTH_TOKEN (or TWILIO_API_KEY and its secret) with the console"
+        )
+    return UserError(f"{origin} answered {status or 'what Twilio would not'}: {reason}"[:300])
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 class _NotFound(UserError):
