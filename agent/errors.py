@@ -4,6 +4,7 @@
     +-- UserError              a mistake the user can mend: one clear line, exit status 2
     +-- PeerError              the other side broke its protocol
     |   +-- LineProtocolError      ... the phone provider: the stream is closed with `close_code`
+    |   +-- NotSigned              ... somebody who is not the provider: refused, nothing is opened
     |   +-- ModelProtocolError     ... the model: counted and skipped, or the session is given up
     +-- LineLost               the phone's socket is gone
     +-- ModelLost              the model's session is gone
@@ -54,6 +55,13 @@ class LineProtocolError(PeerError):
     def __init__(self, message: str, *, close_code: int = 1008) -> None:
         super().__init__(message)
         self.close_code = close_code
+
+
+class NotSigned(PeerError):
+    """A request that the provider it claims to come from did not sign."""
+
+    label = "not_signed"
+    spoken = None
 
 
 class ModelProtocolError(PeerError):

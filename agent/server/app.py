@@ -14,13 +14,13 @@ from starlette.applications import Starlette
 
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups
-from agent.protocols.twilio.webhook import Signatures
+from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
 from agent.server.lines import LineStore
+from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.switchboard import Switchboard
-from agent.server.twilio import STRANGERS, TwilioDoor
 from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
 
@@ -103,15 +103,10 @@ class Building:
             )
             board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls)
             self.switchboard = board
-            door = TwilioDoor(
-                board,
-                Signatures(self.auth_token, self.public_url),
-                self.public_url,
-                settings.twilio_account_sid,
-                wakeups,
-                2 * settings.max_calls + STRANGERS,
-            )
-            app.router.routes.extend(door.routes())
+            for name in PHONES:
+                provider = PHONES[name](settings, self.auth_token, self.public_url)
+                door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
+                app.router.routes.extend(door.routes())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             tasks.start("records", records.run(wiring.wall))
             for name in self.agents.names():

@@ -9,7 +9,7 @@ import structlog
 from agent.models.gemini import gemini_connector
 from agent.protocols.gemini.session import GeminiSession
 from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration
-from agent.protocols.twilio.stream import TwilioStream
+from agent.protocols.twilio.provider import Twilio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile
     from agent.config.settings import Settings
     from agent.drive.socket import Socket
-    from agent.protocols.base import MediaStream
+    from agent.protocols.door import PhoneProvider
     from agent.protocols.live import LiveModel
     from agent.tools.base import Tool
 
@@ -56,4 +56,9 @@ MODELS: dict[str, Callable[[Settings, AgentFile, Sequence[Tool], str], MadeModel
     "gemini": gemini
 }
 
-STREAMS: dict[str, Callable[[float], MediaStream]] = {"twilio": TwilioStream}
+PHONES: dict[str, Callable[[Settings, str, str], PhoneProvider]] = {
+    "twilio": lambda settings, auth_token, public_url: Twilio(
+        auth_token, public_url, settings.twilio_account_sid
+    ),
+}
+"""Each is given the settings, what requests are signed with, and the origin at which it reaches us."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -21,23 +21,13 @@ from agent.storage.records import LEASE, CallRecord
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.protocols.door import Caller
     from agent.storage.durable import DurableRecords
 
 log = structlog.get_logger()
 
 FORGET_AFTER = 120.0
 """Seconds after which an issued token that nobody brought back is forgotten; it expired long before."""
-
-
-class Caller(NamedTuple):
-    """Who calls, as the provider's signed webhook says it."""
-
-    provider: str
-    call_id: str
-    account: str
-    direction: str
-    from_number: str
-    to_number: str
 
 
 def derive(secret: str, use: str) -> bytes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
+from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from agent.drive.tasks import Tasks
     from agent.events import LineEvent
     from agent.protocols.base import StreamStart
-    from agent.server.register import Caller, Register
+    from agent.protocols.door import Caller
+    from agent.server.register import Register
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
 
@@ -36,29 +38,12 @@ MODEL_TROUBLE = frozenset({"model_lost", "internal_error", "crash"})
 """Ends that are our fault: the caller is put through to a person where the agent's file names one."""
 
 
-class Join(NamedTuple):
-    """Open a stream to us that carries this token."""
-
-    token: str
-
-
-class Say(NamedTuple):
-    """Say one of our lines by the provider's own voice, then hang up."""
-
-    line: str
-
-
-class Transfer(NamedTuple):
-    """Put the caller through to a person."""
-
-    number: str
-
-
-class HangUpNow(NamedTuple):
-    """The conversation is over."""
-
-
-Verdict = Join | Say | Transfer | HangUpNow
+SPOKEN = {
+    "busy": "All our lines are busy at the moment. Please call again in a few minutes. Goodbye.",
+    "trouble": "I am sorry, something went wrong on our side. Please call again in a few minutes. "
+    "Goodbye.",
+}
+"""What the provider's own voice says where there is no stream to speak on."""
 
 
 class Place(NamedTuple):
@@ -119,7 +104,7 @@ class Switchboard:
                 return _after(*ended)
             if self.draining or self.full:
                 self.metrics.refused.labels("draining" if self.draining else "busy").inc()
-                return Say("busy")
+                return Say(SPOKEN["busy"])
             place = self._take(caller)
         return await self._verdict(place, 1, self._first)
 
@@ -228,5 +213,5 @@ def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict
     if reason in MODEL_TROUBLE and fallback:
         return Transfer(fallback)
     if reason in MODEL_TROUBLE and not (spoken and reason == "model_lost"):
-        return Say("trouble")
+        return Say(SPOKEN["trouble"])
     return HangUpNow()

@@ -1,0 +1,109 @@
+"""What a phone provider asks of us over HTTP and what it is answered, in nobody's language in particular.
+
+A provider is one class of the shape `PhoneProvider`: it reads its own signed requests, says our verdicts in its own words, and
+makes a `MediaStream` for each socket. The server knows no more of it.
+"""
+
+from __future__ import annotations
+
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.protocols.base import MediaStream
+
+
+class Caller(NamedTuple):
+    """Who calls, as a signed request says it; none of it proves who speaks.
+
+    Attributes:
+        provider: who connected the call.
+        call_id: the provider's id of it.
+        account: the provider's id of the customer.
+        direction: `inbound` or the provider's word for the other.
+        from_number: the caller's number or address.
+        to_number: the number or address that was called.
+        over: the `end_reason` where the request says that the call has ended, else empty.
+    """
+
+    provider: str
+    call_id: str
+    account: str
+    direction: str
+    from_number: str
+    to_number: str
+    over: str = ""
+
+
+class Request(NamedTuple):
+    """A request as it came.
+
+    Attributes:
+        target: path and query exactly as in the request line, not decoded; signatures cover it.
+        headers: by lower-case name.
+        body: empty for an upgrade.
+    """
+
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+class Join(NamedTuple):
+    """Open a stream to us that brings this token."""
+
+    token: str
+
+
+class Say(NamedTuple):
+    """Say this by the provider's own voice, then hang up."""
+
+    text: str
+
+
+class Transfer(NamedTuple):
+    """Put the caller through to a person (E.164)."""
+
+    number: str
+
+
+class HangUpNow(NamedTuple):
+    """The conversation is over."""
+
+
+Verdict = Join | Say | Transfer | HangUpNow
+
+
+class PhoneProvider(Protocol):
+    """One phone provider's side of HTTP; pure. Its routes are `/NAME/voice`, `/after`, `/status` and `/media`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest body that it sends."""
+        ...
+
+    def caller(self, request: Request) -> Caller:
+        """Read a webhook.
+
+        Raises:
+            NotSigned: the provider did not sign it.
+            LineProtocolError: it is signed and no request of the provider's.
+        """
+        ...
+
+    def may_stream(self, request: Request) -> bool:
+        """Whether the provider signed this upgrade."""
+        ...
+
+    def answer(self, verdict: Verdict) -> tuple[str, str]:
+        """A verdict in the provider's language, and its media type."""
+        ...
+
+    def stream(self, now: float) -> MediaStream:
+        """A machine for one socket that was accepted at `now` (seconds, monotonic)."""
+        ...

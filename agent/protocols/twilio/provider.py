@@ -1,0 +1,86 @@
+"""Twilio as a `PhoneProvider`: its webhooks, its TwiML and its media streams under one name."""
+
+from __future__ import annotations
+
+from agent.errors import LineProtocolError, NotSigned
+from agent.protocols.door import Caller, HangUpNow, Join, Request, Say, Transfer, Verdict
+from agent.protocols.twilio import twiml
+from agent.protocols.twilio.stream import TwilioStream
+from agent.protocols.twilio.webhook import (
+    FORM_BYTES,
+    SIGNATURE_HEADER,
+    Signatures,
+    incoming_call,
+    parse_form,
+)
+
+OVER = {
+    "completed": "caller_hung_up",
+    "canceled": "caller_hung_up",
+    "busy": "caller_busy",
+    "no-answer": "no_answer",
+    "failed": "call_failed",
+}
+"""`CallStatus` values after which a call is over, and the `end_reason` where we did not end it (Twilio: call status values)."""
+
+
+class Twilio:
+    """One account's calls.
+
+    Args:
+        auth_token: what the account signs with.
+        public_url: the origin at which Twilio reaches us.
+        account_sid: the account whose calls we take; None: any that the token signs for.
+    """
+
+    name = "twilio"
+    largest = FORM_BYTES
+
+    def __init__(self, auth_token: str, public_url: str, account_sid: str | None) -> None:
+        self._signatures = Signatures(auth_token, public_url)
+        self._account_sid = account_sid
+        self._action_url = f"{public_url}/{self.name}/after"
+        self._stream_url = f"ws{public_url.removeprefix('http')}/{self.name}/media"
+
+    def caller(self, request: Request) -> Caller:
+        """See `PhoneProvider.caller`."""
+        form = parse_form(request.body)
+        signature = request.headers.get(SIGNATURE_HEADER.lower())
+        if not self._signatures.webhook(request.target, form, signature):
+            raise NotSigned("not signed by Twilio for this URL")
+        call = incoming_call(form)
+        if call.account_sid != (self._account_sid or call.account_sid):
+            raise LineProtocolError("Twilio: another account's call")
+        return Caller(
+            provider=self.name,
+            call_id=call.call_sid,
+            account=call.account_sid,
+            direction=call.direction,
+            from_number=call.from_,
+            to_number=call.to,
+            over=OVER.get(call.status, ""),
+        )
+
+    def may_stream(self, request: Request) -> bool:
+        """See `PhoneProvider.may_stream`."""
+        signature = request.headers.get(SIGNATURE_HEADER.lower())
+        return self._signatures.upgrade(request.target, signature)
+
+    def answer(self, verdict: Verdict) -> tuple[str, str]:
+        """See `PhoneProvider.answer`."""
+        return self._told(verdict), twiml.CONTENT_TYPE
+
+    def stream(self, now: float) -> TwilioStream:
+        """See `PhoneProvider.stream`."""
+        return TwilioStream(now)
+
+    def _told(self, verdict: Verdict) -> str:
+        match verdict:
+            case Join(token):
+                return twiml.connect(self._stream_url, self._action_url, token)
+            case Say(text):
+                return twiml.say_and_hang_up(text)
+            case Transfer(number):
+                return twiml.dial(number)
+            case HangUpNow():
+                return twiml.hang_up()

@@ -1,0 +1,148 @@
+"""A phone provider's door: signed webhooks in, verdicts out, and the media stream. The same for every provider.
+
+`/NAME/voice` rings, `/NAME/media` is the stream, `/NAME/after` is asked when a stream has ended, `/NAME/status` tells of the call's own
+end. Nothing is opened for a request that the provider did not sign.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+
+from agent.drive.tasks import Tasks
+from agent.errors import LineProtocolError, NotSigned
+from agent.protocols import door
+from agent.telephony.media_stream import serve
+from agent.telephony.socket import StarletteSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from starlette.requests import HTTPConnection, Request
+    from starlette.routing import BaseRoute
+    from starlette.websockets import WebSocket
+
+    from agent.drive.wakeups import Wakeups
+    from agent.server.switchboard import Switchboard
+
+log = structlog.get_logger()
+
+STRANGERS = 50
+"""Streams beyond twice the slots that may wait for their `start`; one more is turned away before it is accepted."""
+
+
+class Door:
+    """The routes of one provider.
+
+    Args:
+        provider: its language.
+        switchboard: who is on which call.
+        wakeups: the process's clock and schedule.
+        max_sockets: streams that may be open at once.
+    """
+
+    def __init__(
+        self,
+        provider: door.PhoneProvider,
+        switchboard: Switchboard,
+        wakeups: Wakeups,
+        max_sockets: int,
+    ) -> None:
+        self._provider = provider
+        self._switchboard = switchboard
+        self._wakeups = wakeups
+        self._max_sockets = max_sockets
+        self._sockets = 0
+
+    def routes(self) -> list[BaseRoute]:
+        at = f"/{self._provider.name}"
+        return [
+            Route(f"{at}/voice", self.voice, methods=["POST"]),
+            Route(f"{at}/after", self.after, methods=["POST"]),
+            Route(f"{at}/status", self.status, methods=["POST"]),
+            WebSocketRoute(f"{at}/media", self.media),
+        ]
+
+    async def voice(self, request: Request) -> Response:
+        """Somebody calls."""
+        return await self._answered(request, self._switchboard.ring)
+
+    async def after(self, request: Request) -> Response:
+        """The stream has ended."""
+        return await self._answered(request, self._switchboard.after)
+
+    async def status(self, request: Request) -> Response:
+        """The call's status changed; repeated and late ones change nothing."""
+        caller = await self._caller(request)
+        if isinstance(caller, Response):
+            return caller
+        if caller.over:
+            self._switchboard.over(caller.call_id, caller.over)
+        return Response(status_code=204)
+
+    async def media(self, websocket: WebSocket) -> None:
+        """A media stream: signed, counted, and served until it ends."""
+        if not self._provider.may_stream(_request(websocket)):
+            self._forged("stream")
+            await websocket.close(1008)  # before accept: HTTP 403
+            return
+        if self._sockets >= self._max_sockets:
+            await websocket.close(1013)
+            return
+        await websocket.accept()
+        self._sockets += 1
+        tasks = Tasks("stream", _stream_failed)
+        stream = self._provider.stream(self._wakeups.now())
+        socket = StarletteSocket(websocket)
+        try:
+            ending = await serve(socket, stream, self._switchboard.admit, self._wakeups, tasks)
+        finally:
+            self._sockets -= 1
+            await tasks.close()
+        log.debug("stream ended", how=ending.event, code=ending.code, faults=stream.counts())
+
+    async def _answered(
+        self, request: Request, ask: Callable[[door.Caller], Awaitable[door.Verdict]]
+    ) -> Response:
+        caller = await self._caller(request)
+        if isinstance(caller, Response):
+            return caller
+        text, media_type = self._provider.answer(await ask(caller))
+        return Response(text, media_type=media_type)
+
+    async def _caller(self, request: Request) -> door.Caller | Response:
+        """Who calls, from a signed webhook; or the answer that turns it away."""
+        length = request.headers.get("content-length", "")
+        if not length.isdecimal() or int(length) > self._provider.largest:
+            return Response(f"at most {self._provider.largest} bytes, with their number", 413)
+        try:
+            return self._provider.caller(_request(request, await request.body()))
+        except NotSigned as error:
+            self._forged("webhook")
+            return Response(str(error), 403)
+        except LineProtocolError as error:
+            return Response(str(error), 400)
+
+    def _forged(self, where: str) -> None:
+        self._switchboard.metrics.forged.labels(where).inc()
+        log.warning(
+            "not signed for this URL: compare PUBLIC_URL and the provider's token with the "
+            "number's settings",
+            provider=self._provider.name,
+            where=where,
+        )
+
+
+def _request(connection: HTTPConnection, body: bytes = b"") -> door.Request:
+    """The request as it stood on the wire: a signature covers path and query undecoded."""
+    path: bytes = connection.scope["raw_path"]
+    query: bytes = connection.scope["query_string"]
+    target = (path + (b"?" + query if query else b"")).decode("latin-1")
+    return door.Request(target, connection.headers, body)
+
+
+def _stream_failed(child: str, error: BaseException) -> None:
+    log.error("a task of a stream failed", task=child, exc_info=error)
