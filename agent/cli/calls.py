@@ -215,7 +215,7 @@ def _print_report(report: CallReport) -> None:
     console = _console()
     console.print(_record_table(report.call))
     for line in report.transcript or []:
-        console.print(_spoken(line), markup=False)
+        console.print(_spoken(line), markup=False, soft_wrap=True)
     turns = report.call.metrics.get("turns")
     if turns:
         console.print(_latency_table(turns))
