@@ -6,7 +6,6 @@ makes a `MediaStream` for each socket. The server knows no more of it.
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
