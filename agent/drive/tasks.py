@@ -50,14 +50,16 @@ class Tasks:
 
     async def close(self, *, grace: float = 0.0) -> None:
         """Wait `grace` seconds for the children to end, cancel the rest, and wait until all are gone."""
-        current = asyncio.current_task()
-        children = [task for task in self._children if task is not current]
-        if children and grace > 0:
+        if grace > 0 and (children := self._others()):
             await asyncio.wait(children, timeout=grace)
-        for task in children:
-            task.cancel()
-        if children:
+        while children := self._others():  # one that leaves may start another
+            for task in children:
+                task.cancel()
             await asyncio.wait(children)
+
+    def _others(self) -> set[asyncio.Task[Any]]:
+        """The children, without the one that asks."""
+        return self._children - {asyncio.current_task()}
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._children.discard(task)
