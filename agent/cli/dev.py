@@ -111,8 +111,8 @@ def _run(
     settings: Settings, given: Credentials, borrowing: Borrowing, wish: Wish, signals: Signals
 ) -> None:
     """Tunnel, server, number, in this order; undone in the other."""
-    number = asyncio.run(_find(given, wish.number))
     _check(settings, wish)
+    number = asyncio.run(_find(given, wish.number))
     with ExitStack() as stack:
         port = _free_port(settings, wish.port)
         tunnel = _tunnel(settings, port, signals)

@@ -101,7 +101,32 @@ def test_twilio_out_of_reach_is_one_line(
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}"
     here(TWILIO_ACCOUNT_SID=ACCOUNT, TWILIO_AUTH_TOKEN=TOKEN, TWILIO_API_URL=nowhere)
-    assert f"{nowhere} cannot be asked" in complaint(capsys, NUMBER)
+    assert f"{nowhere} cannot be asked" in complaint(capsys, NUMBER, "--stand-in")
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({}, "GEMINI_API_KEY is not set (or give --stand-in"),
+        ({"PUBLIC_URL": "https://pickup.example.com"}, "GEMINI_API_KEY is not set"),
+        ({"PUBLIC_URL": "http://127.0.0.1:8080"}, "PUBLIC_URL is this machine's own"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anybody_is_asked(
+    more: dict[str, str],
+    line: str,
+    here: Callable[..., None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here(TWILIO_ACCOUNT_SID=ACCOUNT, TWILIO_AUTH_TOKEN=TOKEN, **more)
+    assert line in complaint(capsys, NUMBER)
+
+
+def test_a_key_for_the_api_does_not_check_signatures(
+    here: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here(TWILIO_ACCOUNT_SID=ACCOUNT, TWILIO_API_KEY="SK" + "0" * 32, TWILIO_API_SECRET="secret")
+    assert "TWILIO_AUTH_TOKEN is not set: without it nobody" in complaint(capsys, NUMBER)
 
 
 def test_nothing_to_restore_is_no_mistake(
@@ -330,7 +355,7 @@ def test_what_twilio_refuses_is_one_line(run: Run, twilio: Emulator) -> None:
     assert done.returncode == 2
     assert "no tunnel: set PUBLIC_URL" in done.stderr
     run.environ["TWILIO_AUTH_TOKEN"] = "wrong"
-    done = run.command("dev", NUMBER)
+    done = run.command("dev", NUMBER, "--stand-in")
     assert done.returncode == 2
     assert "Twilio refuses these credentials (401)" in done.stderr
     assert twilio.number()["voice_url"] == BEFORE

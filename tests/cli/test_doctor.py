@@ -15,13 +15,14 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from twilio.request_validator import RequestValidator
 
 from agent.cli import main
-from agent.cli.doctor import Checked, examine
+from agent.cli.doctor import Checked, DoctorReport, examine
 from agent.cli.parts import checks, checks_outside
 from agent.cli.parts.checks import DISK_LOW, Check, Finding, Patient, Verdict, good, host_of
 from agent.cli.parts.checks_outside import (
@@ -536,6 +537,15 @@ def test_wrong_settings_are_the_one_thing_to_mend(
     assert (status, len(out.splitlines())) == (1, 1)
     assert out.startswith("fail  settings ")
     assert " -> correct it" in out
+
+
+def test_the_report_has_the_shape_of_its_example() -> None:
+    text = (Path(__file__).parent / "examples" / "doctor.json").read_bytes()
+    example = msgspec.json.decode(text, type=DoctorReport)
+    assert json.loads(msgspec.json.encode(example)) == json.loads(text)
+    table = (*checks.LOCAL_CHECKS, *checks_outside.OUTSIDE_CHECKS)
+    assert [each.name for each in example.checks] == ["settings", *(check.name for check in table)]
+    assert {each.verdict for each in example.checks} == {verdict.value for verdict in Verdict}
 
 
 def test_one_line_for_each_check(

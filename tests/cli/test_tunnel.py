@@ -119,6 +119,13 @@ def test_a_tunnel_that_ends_at_once_says_why(tmp_path: Path) -> None:
     its.stop()
 
 
+def test_a_program_that_cannot_be_started_is_one_line(tmp_path: Path) -> None:
+    path = program(tmp_path, "")
+    path.write_text("#!/no/such/interpreter\n")
+    with pytest.raises(UserError, match="cloudflared cannot be started: No such file"):
+        started(path)
+
+
 def test_a_tunnel_that_never_connects_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,16 +106,19 @@ class Tunnel:
         self._watch = program.watch()
         self._said: deque[str] = deque(maxlen=KEPT_LINES)
         self._up = threading.Event()
-        self._process = subprocess.Popen(
-            [path, *(word.format(port=port) for word in program.words)],
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,  # Ctrl-C is for us: the tunnel ends last, after the number is put back
-        )
+        try:
+            self._process = subprocess.Popen(
+                [path, *(word.format(port=port) for word in program.words)],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                start_new_session=True,  # Ctrl-C is for us: the tunnel ends after the number is put back
+            )
+        except OSError as error:
+            raise UserError(f"{path} cannot be started: {error.strerror}") from None
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
