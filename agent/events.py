@@ -305,7 +305,7 @@ class CancelTool(Command, frozen=True, tag="cancel_tool"):
 
 
 class KeepHeard(Command, frozen=True, tag="keep_heard"):
-    """The caller heard this, beginning at `at` seconds (monotonic): it belongs in the recording."""
+    """The caller heard this, beginning at `at` (the machine's time): it belongs in the recording."""
 
     at: float
     pcm: Pcm8k

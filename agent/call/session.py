@@ -47,7 +47,7 @@ class CallSession:
         self.tools: Toolbox | None = None
         self.started = wakeups.now()
         self._line: Line | None = None
-        self._now = wakeups.now
+        self._clock = wakeups.now
         self._wakeup = wakeups.register(lambda _: self._stir())
         self._recorder = recorder
         self._answered = answered
@@ -74,13 +74,17 @@ class CallSession:
         """Something happened; it is handled in its turn."""
         if len(self._inbox) >= INBOX:
             raise OwnFault(f"{INBOX} events wait for the call's task")
-        self._inbox.append((self._now(), event))
+        self._inbox.append((self.t(), event))
         self._stir()
 
     def attach(self, line: Line, leg: int) -> None:
         """The caller is on `line` from now on."""
         self._line = line
         self.feed(e.LineStarted(leg))
+
+    def t(self) -> float:
+        """Seconds since the call began: the only time that the machine knows, so that a record of it replays exactly."""
+        return self._clock() - self.started
 
     async def run(self) -> str:
         """Live the call to its end.
@@ -101,19 +105,19 @@ class CallSession:
     def _drain(self) -> None:
         """Handle what has come, then what is due; arm the next wake-up."""
         while self._inbox:
-            now, event = self._inbox.popleft()
-            self._do(now, event, self.machine.handle(event, now))
-        now = self._now()
+            t, event = self._inbox.popleft()
+            self._do(t, event, self.machine.handle(event, t))
+        t = self.t()
         deadline = self.machine.deadline()
-        if deadline is not None and deadline <= now:
-            self._do(now, None, self.machine.tick(now))
+        if deadline is not None and deadline <= t:
+            self._do(t, None, self.machine.tick(t))
             deadline = self.machine.deadline()
-        self._wakeup.at(deadline)
+        self._wakeup.at(None if deadline is None else self.started + deadline)
 
-    def _do(self, now: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
+    def _do(self, t: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
         for command in commands:
             self._carry[type(command)](command)
-        self._recorder.record(now - self.started, event, commands)
+        self._recorder.record(t, event, commands)
 
     def _stir(self) -> None:
         if self._stirred is not None and not self._stirred.done():
@@ -133,7 +137,7 @@ class CallSession:
 
     def _keep(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.KeepHeard)
-        self._recorder.heard(command.at - self.started, command.pcm)
+        self._recorder.heard(command.at, command.pcm)
 
     def _finish(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.Finish)

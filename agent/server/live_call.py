@@ -170,7 +170,7 @@ class LiveCall:
             "agent": self.agent.name,
             "end_reason": self.reason,
             "metrics": self.counted,
-            "lines": turns.lines(self._session.started),
+            "lines": turns.lines(0.0),
             "turns": [
                 {"n": turn.n, **msgspec.structs.asdict(turn.latency())}
                 for turn in turns.all
