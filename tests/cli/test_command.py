@@ -56,7 +56,10 @@ def test_every_command_shows_its_help(name: str, capsys: pytest.CaptureFixture[s
     assert out.startswith(f"Usage: pickup {name} ")
 
 
-def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_the_commands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # what a line of help must fit into
     status, out, err = run(capsys, "--help")
     assert (status, err) == (0, "")
     listed = [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines() if line]
