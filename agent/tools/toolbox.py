@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from agent.errors import ToolFailed
 from agent.events import CancelTool, StartTool, ToolFinished
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     from agent.drive.tasks import Tasks
     from agent.events import ToolCommand
-    from agent.tools.base import Answer, Tool
+    from agent.tools.base import Tool
 
 DEADLINE = 10.0
 """Seconds that a tool may take; the model waits in silence meanwhile."""
@@ -44,7 +46,7 @@ class Toolbox:
         self._sink = sink
         self._tasks = tasks
         self._failed = failed
-        self._running: dict[str, asyncio.Task[Answer]] = {}
+        self._running: dict[str, asyncio.Task[ToolFinished]] = {}
 
     def send(self, command: ToolCommand) -> None:
         """Start or cancel; never waits."""
@@ -57,39 +59,41 @@ class Toolbox:
 
     def _start(self, command: StartTool) -> None:
         tool = self._tools.get(command.name)
+        if command.id in self._running:
+            return
         if tool is None:
             known = ", ".join(sorted(self._tools)) or "none"
             self._error(command, f"There is no tool named {command.name}. There are: {known}.")
         elif len(self._running) >= AT_ONCE:
             self._error(command, "Too many tools are running. Try again in a moment.")
-        elif command.id not in self._running:
-            task = self._tasks.start_read(f"tool {command.name}", self._run(tool, command.args))
+        else:
+            task = self._tasks.start_read(f"tool {command.name}", _run(tool, command))
             self._running[command.id] = task
             task.add_done_callback(partial(self._ended, command))
 
-    async def _run(self, tool: Tool, args: dict[str, Any]) -> Answer:
-        async with asyncio.timeout(DEADLINE):
-            return await tool.run(args)
-
-    def _ended(self, command: StartTool, task: asyncio.Task[Answer]) -> None:
+    def _ended(self, command: StartTool, task: asyncio.Task[ToolFinished]) -> None:
+        error = task.exception() if not task.cancelled() else asyncio.CancelledError()
         if self._running.get(command.id) is not task:
-            if not task.cancelled():
-                task.exception()  # read, so that nobody warns of it: the call was cancelled
-            return
+            return  # the call was cancelled
         del self._running[command.id]
-        if task.cancelled():
-            return
-        match task.exception():
+        match error:
             case None:
-                answer = task.result()
-                self._sink(ToolFinished(command.id, command.name, answer.response, answer.effect))
-            case ToolFailed() as error:
+                self._sink(task.result())
+            case ToolFailed():
                 self._error(command, str(error))
             case TimeoutError():
                 self._error(command, f"{command.name} took too long and was given up.")
-            case error:
+            case _:
                 self._failed(command.name, error)
                 self._error(command, f"{command.name} failed.")
 
     def _error(self, command: StartTool, message: str) -> None:
         self._sink(ToolFinished(command.id, command.name, {"error": message}))
+
+
+async def _run(tool: Tool, command: StartTool) -> ToolFinished:
+    """The tool's answer as plain data; what is none of that is the tool's fault, and fails in here."""
+    async with asyncio.timeout(DEADLINE):
+        answer = await tool.run(command.args)
+    response = msgspec.to_builtins(answer.response)
+    return ToolFinished(command.id, command.name, response, answer.effect)
