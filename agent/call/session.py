@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from agent.drive.wakeups import Wakeups
 
 INBOX = 4096
-"""Events that may wait: 40 s of a call. A call that is further behind has a fault of ours and is ended."""
+"""Events that may wait: 40 s of a call. A call that is further behind has a fault of ours, and ends with it."""
 
 
 class CallSession:
@@ -32,6 +32,9 @@ class CallSession:
         wakeups: the clock, and who wakes us.
         recorder: keeps what happened.
         answered: called once when the phone may stop ringing.
+
+    Attributes:
+        finished: the record's `end_reason`, as soon as the machine has decided it.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class CallSession:
         self.model: Model | None = None
         self.tools: Toolbox | None = None
         self.started = wakeups.now()
+        self.finished: str | None = None
         self._line: Line | None = None
         self._clock = wakeups.now
         self._wakeup = wakeups.register(lambda _: self._stir())
@@ -53,7 +57,8 @@ class CallSession:
         self._answered = answered
         self._inbox: deque[tuple[float, e.AnyEvent]] = deque()
         self._stirred: asyncio.Future[None] | None = None
-        self._finished: str | None = None
+        self._behind = False
+        self._over = False
         self._carry: dict[type[e.AnyCommand], Callable[[e.AnyCommand], None]] = {
             e.Play: self._to_line,
             e.Mark: self._to_line,
@@ -71,10 +76,13 @@ class CallSession:
         }
 
     def feed(self, event: e.AnyEvent) -> None:
-        """Something happened; it is handled in its turn."""
-        if len(self._inbox) >= INBOX:
-            raise OwnFault(f"{INBOX} events wait for the call's task")
-        self._inbox.append((self.t(), event))
+        """Something happened; it is handled in its turn. What happens after the end means nothing."""
+        if self._over:
+            return
+        if len(self._inbox) < INBOX:
+            self._inbox.append((self.t(), event))
+        else:
+            self._behind = True
         self._stir()
 
     def attach(self, line: Line, leg: int) -> None:
@@ -93,17 +101,21 @@ class CallSession:
             The record's `end_reason`.
         """
         try:
-            while self._finished is None:
+            while self.finished is None:
                 self._stirred = asyncio.get_running_loop().create_future()
                 if not self._inbox:
                     await self._stirred
                 self._drain()
         finally:
+            self._over = True
+            self._inbox.clear()
             self._wakeup.at(None)
-        return self._finished
+        return self.finished
 
     def _drain(self) -> None:
         """Handle what has come, then what is due; arm the next wake-up."""
+        if self._behind:
+            raise OwnFault(f"more than {INBOX} events waited for the call's task")
         while self._inbox:
             t, event = self._inbox.popleft()
             self._do(t, event, self.machine.handle(event, t))
@@ -141,4 +153,4 @@ class CallSession:
 
     def _finish(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.Finish)
-        self._finished = command.reason
+        self.finished = command.reason
