@@ -63,6 +63,14 @@ class Command(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower):
 # ---- the call itself -----------------------------------------------------------------------------------------------
 
 
+class OwnLineKey(msgspec.Struct, frozen=True):
+    """What a sentence of our own is found again by: its words, and its sound's samples (24 kHz) and CRC-32."""
+
+    text: str
+    samples: int
+    crc32: int
+
+
 class CallStarted(Event, frozen=True, tag="call_started"):
     """The first event of every call, and the only place where wall time enters it.
 
@@ -73,7 +81,8 @@ class CallStarted(Event, frozen=True, tag="call_started"):
         version: Pickup's version.
         agent: name of the agent's file.
         fingerprint: hash of the agent's file and of the settings that the call was started with.
-        options: the call's options as plain data, enough to build the same machine again.
+        options: the call's options as plain data; with `lines`, enough to build the same machine again.
+        lines: what the call could say without the model, by name; a record that does not tell has none.
     """
 
     call: str
@@ -83,6 +92,7 @@ class CallStarted(Event, frozen=True, tag="call_started"):
     agent: str
     fingerprint: str
     options: dict[str, Any]
+    lines: dict[str, OwnLineKey] = {}
 
 
 class CallAbandoned(Event, frozen=True, tag="call_abandoned"):

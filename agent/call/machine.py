@@ -93,6 +93,9 @@ class CallMachine:
     Args:
         options: limits and habits.
         own: what the call can say without the model.
+
+    Attributes:
+        own: as above; the flight record tells it, so that replay can build the same machine.
     """
 
     def __init__(self, options: CallOptions, own: OwnLines) -> None:
@@ -100,8 +103,8 @@ class CallMachine:
         self.reason = ""  # the record's `end_reason`, once it is decided
         self.turns = Turns()
         self.metrics = CallMetrics()
+        self.own = own
         self._options = options
-        self._own = own
         self._uplink = Uplink(options.uplink, 0.0)
         self._downlink = Downlink(options.playout)
         self._timers: dict[Timer, float] = {}
@@ -135,8 +138,8 @@ class CallMachine:
         self._uplink = Uplink(self._options.uplink, now)
         self._model = True
         self._timers[Timer.ANSWER] = now + self._options.answer_within
-        if self._own.disclosure is not None:
-            self._say(self._own.disclosure)
+        if self.own.disclosure is not None:
+            self._say(self.own.disclosure)
 
     def _call_abandoned(self, event: e.CallAbandoned, now: float) -> None:
         self._go(Signal.GAVE_UP, now, event.reason)
@@ -199,7 +202,7 @@ class CallMachine:
             case Timer.PARK:
                 self._go(Signal.GAVE_UP, now, "line_lost")
             case Timer.LIMIT:
-                self._close_with(self._own.time_limit, "time_limit", now)
+                self._close_with(self.own.time_limit, "time_limit", now)
             case Timer.GOODBYE:
                 self._last_words_late(now)
             case Timer.SPEAK:
@@ -347,7 +350,7 @@ class CallMachine:
         if self.phase is Phase.ENDING:
             self._model_gone()
         else:
-            self._close_with(self._own.trouble, "model_lost", now)
+            self._close_with(self.own.trouble, "model_lost", now)
 
     def _model_gone(self) -> None:
         """Nobody listens and nobody speaks any more; what was said and queued is still heard."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
+
 import msgspec
 
 from agent.audio.playout import PlayoutOptions
-from agent.events import Pcm24k
+from agent.events import OwnLineKey, Pcm24k
 
 
 class UplinkOptions(msgspec.Struct, frozen=True):
@@ -63,6 +65,11 @@ class OwnLine(msgspec.Struct, frozen=True):
     text: str
     pcm: Pcm24k
 
+    @property
+    def key(self) -> OwnLineKey:
+        """What a flight record says of it."""
+        return OwnLineKey(self.text, self.pcm.samples, zlib.crc32(self.pcm))
+
 
 class OwnLines(msgspec.Struct, frozen=True):
     """What a call can say by itself.
@@ -76,3 +83,8 @@ class OwnLines(msgspec.Struct, frozen=True):
     trouble: OwnLine
     time_limit: OwnLine
     disclosure: OwnLine | None = None
+
+    def keys(self) -> dict[str, OwnLineKey]:
+        """What a flight record says of them, by name."""
+        lines: dict[str, OwnLine | None] = msgspec.structs.asdict(self)
+        return {name: line.key for name, line in lines.items() if line is not None}
