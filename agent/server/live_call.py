@@ -124,6 +124,7 @@ class LiveCall:
             agent=self.agent.name,
             fingerprint=self._wiring.fingerprint(self.agent),
             options=msgspec.to_builtins(self._wiring.options(self.agent)),
+            lines=self._machine.own.keys(),
         )
 
     async def _reason(self, machine: asyncio.Task[str]) -> str:
