@@ -59,6 +59,9 @@ def gemini(
     reply_seconds: Annotated[
         float, typer.Option(help="Length of the bench brain's replies.", min=0.1, max=600)
     ] = 4.0,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Keep time and length of every chunk of audio.")
+    ] = False,
     fault: Annotated[
         list[str] | None,
         typer.Option(help="NAME[=VALUE][@SECONDS after setupComplete | @setup]; repeatable."),
@@ -87,6 +90,7 @@ def gemini(
         speed=speed,
         interrupts=interrupts.value,
         voice_activity=voice_activity,
+        trace=trace,
         faults=tuple(faults.parse(text) for text in written),
     )
     if brain is Mind.DEMO:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from agent.simulator.ears import Ended, Started
 from agent.simulator.listener import Listener
+from agent.simulator.records import trace
 from agent.simulator.speaker import TOKENS_PER_SECOND, Speaker
 from agent.simulator.strict import Audio, check_refused, checked_audio
 from agent.simulator.tool_desk import ToolDesk
@@ -126,6 +127,8 @@ class Conversation:
         record = self._record
         record.audio_in_ms += seconds * 1000
         record.longest_chunk_ms = max(record.longest_chunk_ms, seconds * 1000)
+        if self._around.conduct.trace:
+            trace(record.audio_in, now, len(chunk.pcm) // 2)
         was_near = self._listener.near_speech
         edges = self._listener.audio(chunk)
         if self._listener.near_speech and not was_near:

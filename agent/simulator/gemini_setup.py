@@ -35,6 +35,7 @@ class Conduct(msgspec.Struct, frozen=True):
             only while the reply is being generated. Both were seen.
         voice_activity: Whether `voiceActivity` messages are sent.
         idle_seconds: Without input for so long, the session ends.
+        trace: Whether time and length of every chunk of audio are kept, both ways.
         bad_key: An API key that is refused; empty: none is.
         faults: What goes wrong.
     """
@@ -45,6 +46,7 @@ class Conduct(msgspec.Struct, frozen=True):
     interrupts: Literal["playback", "generation"] = "playback"
     voice_activity: bool = False
     idle_seconds: float = 150.0
+    trace: bool = False
     bad_key: str = ""
     faults: tuple[Fault, ...] = ()
 

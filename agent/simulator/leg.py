@@ -139,18 +139,19 @@ class Leg:
         position = self._first + self._writer.chunks * FRAME_SAMPLES
         for event in ear.attention.listen(ear.position(at), at):
             self._emit(event)
-        self._speak(caller, position, at)
+        self._speak(ear, caller, position, at)
         self._echo(ear.due(at))
         if at >= self._hang_up_at or caller.wants_to_hang_up(position):
             self._finish(LegEnd.CALLER_HUNG_UP, at)
             self._send(self._writer.stop())
 
-    def _speak(self, caller: ReactiveCaller, position: int, at: float) -> None:
+    def _speak(self, ear: Earpiece, caller: ReactiveCaller, position: int, at: float) -> None:
         frame = caller.frame(position)
         for digit in caller.digits(position):
             self._send(self._writer.dtmf(digit))
         if self._send(self._writer.media(frame)):
             self._record.frames_sent += 1
+            self._record.sent_s.append(ear.seconds(at))
         else:
             self._report.lost_ms += 20
         for event in caller.progress(position, at):

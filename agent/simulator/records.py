@@ -9,6 +9,7 @@ import msgspec
 MOST_EVENTS = 1000  # of one kind and session; later ones are not kept
 MOST_SESSIONS = 1000  # the oldest go
 MOST_VIOLATIONS = 1000  # later ones are only counted
+MOST_TRACED = 200_000  # chunks of audio, of one way and session: an hour; later ones are not kept
 
 
 class Violation(msgspec.Struct, frozen=True):
@@ -42,6 +43,13 @@ class Moment(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
+class Chunk(msgspec.Struct, frozen=True, array_like=True):
+    """One message's audio: when it came or went (seconds, as `Moment.t`), and how many samples."""
+
+    t: float
+    samples: int
+
+
 class SessionRecord(msgspec.Struct):
     """One session, as the stand-in saw it.
 
@@ -51,6 +59,7 @@ class SessionRecord(msgspec.Struct):
         longest_chunk_ms: Longest audio in one message.
         audio_out_ms: Model's audio sent.
         frames_after_close: Client messages that came after the close frame was sent.
+        audio_in, audio_out: Every chunk of audio, where the stand-in was told to trace them.
         close_code: How it ended; None while it lives. 1005: the client's close had no code.
     """
 
@@ -67,6 +76,8 @@ class SessionRecord(msgspec.Struct):
     frames_after_close: int = 0
     heard: list[str] = []
     moments: list[Moment] = []
+    audio_in: list[Chunk] = []
+    audio_out: list[Chunk] = []
     close_code: int | None = None
     close_reason: str = ""
 
@@ -79,6 +90,12 @@ class SessionRecord(msgspec.Struct):
         """Keep the transcription of an utterance."""
         if len(self.heard) < MOST_EVENTS:
             self.heard.append(text)
+
+
+def trace(chunks: list[Chunk], now: float, samples: int) -> None:
+    """Keep a chunk's time and length."""
+    if len(chunks) < MOST_TRACED:
+        chunks.append(Chunk(now, samples))
 
 
 class Stats(msgspec.Struct):

@@ -43,7 +43,7 @@ class Notice(msgspec.Struct, frozen=True):
     detail: str
 
 
-class MediaReceived(msgspec.Struct, frozen=True, array_like=True):
+class MediaReceived(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One `media` message of the server's.
 
     Attributes:
@@ -120,6 +120,7 @@ class LegReport(msgspec.Struct):
 
     Attributes:
         start_s: when `start` was sent.
+        sent_s: when each frame of the caller's audio was handed to the socket.
         close_code: of the WebSocket; 1006 where the socket died without a close frame.
         closed_by: `server` or `caller`.
     """
@@ -131,6 +132,7 @@ class LegReport(msgspec.Struct):
     close_code: int | None = None
     close_reason: str = ""
     closed_by: str = ""
+    sent_s: list[float] = []
 
 
 class CallReport(msgspec.Struct, kw_only=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from agent.simulator.brain import SPEECH_RATE_HZ, Call, Reply, Say
 from agent.simulator.generation import Finished, Part, Piece, Turn, Words
+from agent.simulator.records import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -165,6 +166,8 @@ class Speaker:
                 self._carried = {}
                 self._around.send({"serverContent": content})
                 self._around.record.audio_out_ms += len(pcm) * 500 / SPEECH_RATE_HZ
+                if self._around.conduct.trace:
+                    trace(self._around.record.audio_out, now, len(pcm) // 2)
             case Words(text, last):
                 self._say_words(text, last)
             case Call(name, args):
