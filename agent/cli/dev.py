@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import subprocess
-import threading
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-LOOK_EVERY = 0.5
-"""Seconds between looks at the children; a signal is seen at once."""
+LOOK_EVERY = 0.2
+"""Seconds between looks at the children and at the signals."""
 
 CALLS_END_WITHIN = 5.0
 """Seconds that a call may go on after the end was asked for."""
@@ -50,7 +50,10 @@ def dev(
     restore: Annotated[
         bool, typer.Option("--restore", help="Only put back what an earlier run left behind.")
     ] = False,
-    port: Annotated[int | None, typer.Option(help="Port, instead of PORT; 0: a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Port, instead of PORT; 0: a free one.", min=0, max=65535),
+    ] = None,
     stand_in: Annotated[
         bool, typer.Option("--stand-in", help="Answer with the built-in stand-in for Gemini Live.")
     ] = False,
@@ -79,12 +82,19 @@ def dev(
 
 
 class Signals:
-    """Ctrl-C, SIGTERM and SIGHUP, as something to look at: nothing is torn in the middle, least of all the putting back."""
+    """Ctrl-C, SIGTERM and SIGHUP, as something to look at: nothing is torn in the middle, least of all the putting back.
+
+    Plain flags: a handler runs between any two steps of the main thread, also while that holds the lock of an `Event`.
+
+    Attributes:
+        interrupted: Ctrl-C was among them.
+    """
 
     NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
-        self._came = threading.Event()
+        self.interrupted = False
+        self._came = False
         self._before = [signal.getsignal(number) for number in self.NUMBERS]
 
     def __enter__(self) -> Signals:
@@ -97,14 +107,11 @@ class Signals:
             signal.signal(number, handler)
 
     def came(self) -> bool:
-        return self._came.is_set()
-
-    def wait(self, seconds: float) -> bool:
-        """Wait for one; whether one has come."""
-        return self._came.wait(seconds)
+        return self._came
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        self._came.set()
+        self.interrupted = self.interrupted or number == signal.SIGINT
+        self._came = True
 
 
 def _run(
@@ -122,13 +129,14 @@ def _run(
             return
         public_url = tunnel.url if tunnel else str(settings.public_url)
         server = _serve(settings, wish, port, public_url, local=tunnel is not None)
-        stack.callback(_stop, server)
+        stack.callback(_stop, server, signals)
         if signals.came():
             return
         stack.callback(_end, borrowing, given)
         asyncio.run(_take(borrowing, given, number, public_url))
         _tell(f"ready at {public_url}: call your number; Ctrl-C ends and puts it back")
-        while not signals.wait(LOOK_EVERY):
+        while not signals.came():
+            time.sleep(LOOK_EVERY)
             ended = "server" if not server.running else ""
             if tunnel is not None and not tunnel.running:
                 ended = tunnel.name
@@ -137,9 +145,10 @@ def _run(
                 raise typer.Exit(1)
 
 
-def _stop(server: Child) -> None:
-    """The first signal lets calls end, the second ends them."""
-    server.process.terminate()
+def _stop(server: Child, signals: Signals) -> None:
+    """Its first signal lets calls end, the second ends them; a terminal's Ctrl-C has been its first."""
+    if not signals.interrupted:
+        server.process.terminate()
     with suppress(subprocess.TimeoutExpired):
         server.process.wait(CALLS_END_WITHIN)
     server.stop()

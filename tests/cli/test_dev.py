@@ -194,7 +194,12 @@ class Dev:
     def __init__(self, command: list[str], folder: Path, environ: dict[str, str]) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            command, cwd=folder, env=environ, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=folder,
+            env=environ,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -216,7 +221,10 @@ class Dev:
         return "\n".join(self.lines)
 
     def end(self, number: signal.Signals) -> int:
-        self.process.send_signal(number)
+        if number is signal.SIGINT:
+            os.killpg(self.process.pid, number)  # a terminal's Ctrl-C is for the server too
+        else:
+            self.process.send_signal(number)
         return self.left()
 
     def left(self) -> int:
@@ -297,6 +305,8 @@ def test_the_doctor_finds_nothing_wrong_while_it_rings_here(run: Run, twilio: Em
         for name in ("signature", "twilio account", "twilio number"):
             assert found[name]["verdict"] == "fail", found[name]
         assert done.returncode == 1
+        assert dev.end(signal.SIGINT) == 0
+        assert "Traceback" not in dev.text
 
 
 @pytest.mark.slow
