@@ -25,6 +25,7 @@ class Caller(NamedTuple):
         from_number: the caller's number or address.
         to_number: the number or address that was called.
         over: the `end_reason` where the request says that the call has ended, else empty.
+        leg: which of the call's streams the request is about, from 1; 0 where it does not say.
     """
 
     provider: str
@@ -34,6 +35,7 @@ class Caller(NamedTuple):
     from_number: str
     to_number: str
     over: str = ""
+    leg: int = 0
 
 
 class Request(NamedTuple):
@@ -51,9 +53,10 @@ class Request(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Open a stream to us that brings this token."""
+    """Open a stream to us, the call's `leg`th, that brings this token."""
 
     token: str
+    leg: int
 
 
 class Say(NamedTuple):

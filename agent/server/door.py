@@ -90,6 +90,7 @@ class Door:
             await websocket.close(1008)  # before accept: HTTP 403
             return
         if self._sockets >= self._max_sockets:
+            self._switchboard.metrics.refused.labels("streams").inc()
             await websocket.close(1013)
             return
         await websocket.accept()

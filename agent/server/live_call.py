@@ -41,11 +41,12 @@ class LiveCall:
         self.id = call
         self.agent = agent
         self.leg = 0  # the stream that is, or was last, attached
-        self.reason = ""  # `end_reason`, once it has ended
+        self._reason = ""  # `end_reason`, once the machine's task has ended
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wiring = wiring
         self._line: MediaStreamLine | None = None
         self._line_is_up = False
+        self._model: LiveSession | None = None
         self._tasks = wiring.tasks_of_call(call, self._child_failed)
         self._recorder = wiring.recorder(call, agent, self._tasks)
         self._machine = wiring.machine(agent)
@@ -94,26 +95,31 @@ class LiveCall:
             The record's `end_reason`.
         """
         with structlog.contextvars.bound_contextvars(call=self.id):
-            machine = self._tasks.start_read("machine", self._session.run())
-            model: LiveSession | None = None
+            talk = self._tasks.start_read("machine", self._talk())
             try:
-                self._session.tools = Toolbox(
-                    self._wiring.tools(self.agent),
-                    self._session.feed,
-                    self._tasks,
-                    self._tool_failed,
-                )
-                model = self._session.model = self._wiring.model(
-                    self.agent, self._session.feed, self._tasks
-                )
-                self._session.feed(self._started())
-                model.open()
-                await asyncio.wait([machine])
+                await asyncio.wait([talk])
             finally:
-                machine.cancel()
-                self.reason = await self._reason(machine)
-                await self._leave(model)
-            return self.reason
+                talk.cancel()
+                await asyncio.wait([talk])
+                self._reason = _how_it_ended(talk)
+                await self._leave()
+            return self._reason
+
+    @property
+    def reason(self) -> str:
+        """The record's `end_reason`; empty while the call goes on."""
+        return self._reason or self._session.finished or ""
+
+    async def _talk(self) -> str:
+        """Join the call's parts and live it to its end; whatever is wrong with them ends this call only."""
+        feed = self._session.feed
+        tools = self._wiring.tools(self.agent)
+        self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed)
+        model = self._wiring.model(self.agent, feed, self._tasks)
+        self._model = self._session.model = model
+        feed(self._started())
+        model.open()
+        return await self._session.run()
 
     def _started(self) -> CallStarted:
         return CallStarted(
@@ -127,24 +133,13 @@ class LiveCall:
             lines=self._machine.own.keys(),
         )
 
-    async def _reason(self, machine: asyncio.Task[str]) -> str:
-        """How it ended; a fault of ours is logged with its trace and ends this call only."""
-        await asyncio.wait([machine])
-        if machine.cancelled():
-            return "server_stopped"
-        if (error := machine.exception()) is not None:
-            log.error("the call's machine failed", exc_info=error)
-            return "internal_error"
-        return machine.result()
-
-    async def _leave(self, model: LiveSession | None) -> None:
-        if not self.answered.done():
-            self.answered.set_result(None)
+    async def _leave(self) -> None:
+        self._answer()
         if self._line is not None:
             self._line.send(HangUp())
             await asyncio.wait([self._line.ended], timeout=LAST_WORDS)
-        if model is not None:
-            await model.close()
+        if self._model is not None:
+            await self._model.close()
         await self._recorder.write_transcript(self.transcript())
         await self._recorder.close()
         await self._tasks.close()
@@ -196,3 +191,13 @@ class LiveCall:
             "turns": self.transcript()["turns"],
             "unrecorded_ms": round(self._recorder.lost_ms, 1),
         }
+
+
+def _how_it_ended(talk: asyncio.Task[str]) -> str:
+    """A call's `end_reason`; a fault of ours is logged with its trace."""
+    if talk.cancelled():
+        return "server_stopped"
+    if (error := talk.exception()) is not None:
+        log.error("the call's machine failed", exc_info=error)
+        return "internal_error"
+    return talk.result()

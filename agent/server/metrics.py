@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 END_REASONS = (
     "agent_hung_up",
     "caller_hung_up",
+    "caller_busy",
+    "call_failed",
+    "no_answer",
+    "no_start",
     "line_lost",
     "model_lost",
-    "no_start",
     "time_limit",
     "server_stopped",
     "internal_error",
 )
+REFUSALS = ("busy", "draining", "no_agent", "streams", "token")
 
 
 class Metrics:
@@ -60,7 +64,7 @@ class Metrics:
         gauge.set_function(lambda: float(active()))
         for reason in END_REASONS:
             self.ended.labels(reason)
-        for why in ("busy", "draining", "token"):
+        for why in REFUSALS:
             self.refused.labels(why)
         for where in ("webhook", "stream"):
             self.forged.labels(where)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
+from agent.errors import UserError
 from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
 from agent.server.live_call import LiveCall
@@ -34,7 +35,7 @@ REMEMBERED = 1000
 ANSWER_LIMIT = 10.0
 """Seconds after which a webhook is answered whatever happened: Twilio gives up at 15."""
 
-MODEL_TROUBLE = frozenset({"model_lost", "internal_error", "crash"})
+OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start"})
 """Ends that are our fault: the caller is put through to a person where the agent's file names one."""
 
 
@@ -105,7 +106,12 @@ class Switchboard:
             if self.draining or self.full:
                 self.metrics.refused.labels("draining" if self.draining else "busy").inc()
                 return Say(SPOKEN["busy"])
-            place = self._take(caller)
+            try:
+                place = self._take(caller)
+            except UserError as error:
+                log.error("no agent to answer with", why=str(error))
+                self.metrics.refused.labels("no_agent").inc()
+                return Say(SPOKEN["trouble"])
         return await self._verdict(place, 1, self._first)
 
     async def after(self, caller: Caller) -> Verdict:
@@ -114,8 +120,13 @@ class Switchboard:
         if place is None:
             ended = self._ended.get(caller.call_id)
             return _after(*(ended or (await self._register.end_reason(caller.call_id), None)))
-        place.call.line_ended()
-        return await self._verdict(place, place.call.leg + 1, self._again)
+        call, leg = place.call, caller.leg or place.call.leg
+        if leg == 0 or leg > call.leg:
+            call.abandon("no_start")  # it never came: another one would not either
+            return _after("no_start", call.agent.fallback_number)
+        if leg == call.leg:  # else this is told twice, and a later stream is on
+            call.line_ended()
+        return await self._verdict(place, leg + 1, self._again)
 
     def over(self, call_id: str, reason: str) -> None:
         """The provider says that the call itself has ended."""
@@ -147,7 +158,7 @@ class Switchboard:
         return self._join(place, leg)
 
     def _join(self, place: Place, leg: int) -> Join:
-        return Join(self._register.issue(place.caller.call_id, leg))
+        return Join(self._register.issue(place.caller.call_id, leg), leg)
 
     # ---- streams
 
@@ -203,15 +214,15 @@ class Switchboard:
             while len(self._ended) > REMEMBERED:
                 del self._ended[next(iter(self._ended))]
             del self._places[place.caller.call_id]
-        log.info("call ended", call=call.id, reason=call.reason)
-        self.metrics.add(call.reason, call.counted, call.turns)
-        await self._register.finish(call.id, call.reason, call.leg, call.figures())
+            log.info("call ended", call=call.id, reason=call.reason)
+            self.metrics.add(call.reason, call.counted, call.turns)
+            await self._register.finish(call.id, call.reason, call.leg, call.figures())
 
 
 def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:
     """What a caller gets whose conversation has ended for `reason`; `spoken`: whether it heard us say so."""
-    if reason in MODEL_TROUBLE and fallback:
+    if reason in OUR_TROUBLE and fallback:
         return Transfer(fallback)
-    if reason in MODEL_TROUBLE and not (spoken and reason == "model_lost"):
+    if reason in OUR_TROUBLE and not (spoken and reason == "model_lost"):
         return Say(SPOKEN["trouble"])
     return HangUpNow()

@@ -16,6 +16,7 @@ from agent.call.machine import CallMachine
 from agent.call.options import CallOptions, UplinkOptions
 from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
+from agent.errors import UserError
 from agent.models.live import LiveSession
 from agent.server.prompt import greeting_request, system_instruction
 from agent.server.providers import MODELS
@@ -67,9 +68,20 @@ class Wiring:
     # ---- the agent
 
     def agent_for(self, number: str) -> AgentFile:
-        """The agent that answers a number: `default.yaml` where there is one, else the first."""
-        names = self.agents.names()
-        return self.agents.get("default" if "default" in names else (names or ["default"])[0])
+        """The agent that answers a number: `default.yaml` where there is one, else the first.
+
+        A file that was put there broken is passed over, so that it costs no caller the others.
+
+        Raises:
+            UserError: there is none that can be read.
+        """
+        names = sorted(self.agents.names(), key=lambda name: name != "default") or ["default"]
+        for name in names[:-1]:
+            try:
+                return self.agents.get(name)
+            except UserError as error:
+                log.error("an agent's file is passed over", why=str(error))
+        return self.agents.get(names[-1])
 
     def fingerprint(self, agent: AgentFile) -> str:
         """Hash of what a call was started with; secrets are not part of it."""

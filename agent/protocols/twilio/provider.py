@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from agent.errors import LineProtocolError, NotSigned
 from agent.protocols.door import Caller, HangUpNow, Join, Request, Say, Transfer, Verdict
 from agent.protocols.twilio import twiml
@@ -22,6 +24,8 @@ OVER = {
     "failed": "call_failed",
 }
 """`CallStatus` values after which a call is over, and the `end_reason` where we did not end it (Twilio: call status values)."""
+
+_LEG = re.compile(r"leg=([1-9]\d{0,3})", re.ASCII)
 
 
 class Twilio:
@@ -59,6 +63,7 @@ class Twilio:
             from_number=call.from_,
             to_number=call.to,
             over=OVER.get(call.status, ""),
+            leg=_leg(request.target),
         )
 
     def may_stream(self, request: Request) -> bool:
@@ -76,11 +81,17 @@ class Twilio:
 
     def _told(self, verdict: Verdict) -> str:
         match verdict:
-            case Join(token):
-                return twiml.connect(self._stream_url, self._action_url, token)
+            case Join(token, leg):
+                return twiml.connect(self._stream_url, f"{self._action_url}?leg={leg}", token)
             case Say(text):
                 return twiml.say_and_hang_up(text)
             case Transfer(number):
                 return twiml.dial(number)
             case HangUpNow():
                 return twiml.hang_up()
+
+
+def _leg(target: str) -> int:
+    """The leg that our own action URL says, which Twilio signs with the rest; 0 on any other URL."""
+    said = _LEG.fullmatch(target.partition("?")[2])
+    return int(said[1]) if said else 0
