@@ -118,18 +118,23 @@ class CallSession:
             raise OwnFault(f"more than {INBOX} events waited for the call's task")
         while self._inbox:
             t, event = self._inbox.popleft()
-            self._do(t, event, self.machine.handle(event, t))
+            self._do(t, event)
         t = self.t()
         deadline = self.machine.deadline()
         if deadline is not None and deadline <= t:
-            self._do(t, None, self.machine.tick(t))
+            self._do(t, None)
             deadline = self.machine.deadline()
         self._wakeup.at(None if deadline is None else self.started + deadline)
 
-    def _do(self, t: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
-        for command in commands:
-            self._carry[type(command)](command)
-        self._recorder.record(t, event, commands)
+    def _do(self, t: float, event: e.AnyEvent | None) -> None:
+        """One step of the machine; the record also has the one that it fails at, so that replay fails there too."""
+        commands: list[e.AnyCommand] = []
+        try:
+            commands = self.machine.tick(t) if event is None else self.machine.handle(event, t)
+            for command in commands:
+                self._carry[type(command)](command)
+        finally:
+            self._recorder.record(t, event, commands)
 
     def _stir(self) -> None:
         if self._stirred is not None and not self._stirred.done():

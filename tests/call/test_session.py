@@ -299,6 +299,7 @@ async def test_a_machine_that_raises_ends_its_own_call_and_nobody_elses() -> Non
         bench.session.feed(DIGIT)  # the feeder is not the one that fails
     await settle()
     assert isinstance(broken.running.exception(), OwnFault)
+    assert [entry[1:] for entry in broken.recorder.entries] == [(DIGIT, [])]  # replay can fail, too
     assert healthy.machine.events == [DIGIT]
     assert await healthy.finish() == "caller_hung_up"
 
