@@ -21,12 +21,14 @@ SOUND = ("caller.pcm", "model.pcm")
 class Entry(NamedTuple):
     """One line: at `t` the event (None: a tick) led to these commands.
 
-    Commands are plain data as `recorded` makes them: their sound is only known by length and checksum.
+    Commands are plain data as `recorded` makes them: their sound is only known by length and checksum. `silenced`: the
+    event's sound was not kept.
     """
 
     t: float
     event: AnyEvent | None
     commands: list[dict[str, Any]]
+    silenced: bool = False
 
 
 class _Line(msgspec.Struct):
@@ -43,9 +45,10 @@ def recorded(commands: list[AnyCommand]) -> list[dict[str, Any]]:
 
 
 class _Sound:
-    """The sound that events refer to."""
+    """The sound that events refer to; `missing` once some of it was not kept."""
 
     def __init__(self, folder: Path) -> None:
+        self.missing = False
         self._folder = folder
         self._files: dict[str, BinaryIO] = {}
 
@@ -53,6 +56,7 @@ class _Sound:
         """The samples of `[file, first sample, samples]`, as `kind`; silence where they were not kept."""
         name, begin, samples = reference
         if name is None:
+            self.missing = True
             return kind(2 * samples)
         if name not in SOUND:
             raise ValueError(f"{name!r} is not a file of sound")
@@ -88,8 +92,9 @@ def read_flight(folder: Path) -> Iterator[Entry]:
                 head = decode_line(line) if line.endswith(b"\n") else None
                 if head is None or head.kind == "gap":
                     return
+                sound.missing = False
                 event = None if head.kind == "tick" else decode_event(line)
-                yield Entry(head.t, event, head.do)
+                yield Entry(head.t, event, head.do, sound.missing)
     except OSError as error:
         raise StorageError(f"no flight record in {folder.name}: {error.strerror}") from error
     except (msgspec.DecodeError, ValueError) as error:
