@@ -65,13 +65,13 @@ class Server(uvicorn.Server):
             sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain at the first signal, end at the second."""
+        """Drain at the first signal; at the second end every call, with its record; at the third just go."""
         if not self._draining:
             self._draining = True
             self._calls.drain()
         else:
+            self.force_exit = self.should_exit  # uvicorn: leaves without the lifespan's end
             self.should_exit = True
-            self.force_exit = True
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to leave."""

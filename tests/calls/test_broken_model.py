@@ -1,0 +1,200 @@
+"""A model that breaks off: the caller hears one honest sentence, and the call ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import pytest
+
+from agent.simulator import faults
+from agent.simulator.brain import BenchBrain
+from agent.simulator.gemini_setup import Conduct
+from agent.simulator.report import AgentSpeaks, CallerSpeaks, Cleared, Ended
+from tests.calls.exchange import FALLBACK, TONE_SECONDS, Exchange, Heard, exchange, within, words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from agent.simulator.report import AnyCallEvent
+
+CODES = (1000, 1006, 1007, 1008, 1011)
+TRANSFER = {"fallback_number": FALLBACK}
+SLOW_SETUP = Conduct(setup_seconds=0.5, model_delay_seconds=0.02, speed=50.0)
+
+
+def sid(n: int) -> str:
+    return f"CA{n:032x}"
+
+
+class Breaker:
+    """Breaks the session of one call when the caller's `count`-th event of a kind comes.
+
+    Args:
+        session: the stand-in's number of it.
+        fault: as `agent.simulator.faults` writes it; `times` over.
+    """
+
+    def __init__(
+        self,
+        here: Exchange,
+        session: int,
+        fault: str,
+        moment: tuple[type[Any], int],
+        times: int = 1,
+    ) -> None:
+        self._here = here
+        self._session = session
+        self._faults = [faults.parse(fault)] * times
+        self._kind, self._left = moment
+
+    def __call__(self, event: AnyCallEvent) -> None:
+        if isinstance(event, self._kind):
+            self._left -= 1
+            if self._left == 0:
+                for fault in self._faults:
+                    self._here.gemini.inject(fault, self._session)
+
+
+async def placed(here: Exchange, n: int, *how: Any, **options: Any) -> asyncio.Task[Heard]:
+    """Place call `n` (from 0) and wait until its session is open, so that the session's number is n + 1."""
+    watch = Breaker(here, n + 1, *how) if how else None
+    call = here.call(words(0.3), words(0.3), call_sid=sid(n), on_event=watch, **options)
+    task = asyncio.ensure_future(call)
+    await within(5.0, lambda: here.opened == n + 1, "no session was opened")
+    return task
+
+
+MOMENTS: dict[str, tuple[type[Any], int]] = {
+    "the greeting is heard": (AgentSpeaks, 1),
+    "the caller speaks": (CallerSpeaks, 1),
+    "the answer is heard": (AgentSpeaks, 2),
+}
+
+
+@pytest.mark.parametrize(
+    "moment", [*list(MOMENTS)[:2], pytest.param(list(MOMENTS)[2], marks=pytest.mark.slow)]
+)
+async def test_a_session_that_closes_is_told_to_the_caller_and_the_call_ends(
+    tmp_path: Path, moment: str
+) -> None:
+    async with exchange(tmp_path, brain=lambda: BenchBrain(0.6, 0.3)) as here:
+        calls = [
+            await placed(here, n, f"close={code}", MOMENTS[moment]) for n, code in enumerate(CODES)
+        ]
+        for n, call in enumerate(calls):
+            heard = await call
+            assert heard.report.ended is Ended.AGENT_HUNG_UP, CODES[n]
+            assert heard.tone("trouble") == pytest.approx(TONE_SECONDS, abs=0.05), CODES[n]
+            assert heard.report.said == [], CODES[n]
+            record = await here.record(sid(n))
+            assert (record.end_reason, record.legs) == ("model_lost", 1), CODES[n]
+
+
+@pytest.mark.parametrize(
+    ("agent", "ended", "said"),
+    [({}, Ended.REJECTED, 1), (TRANSFER, Ended.TRANSFERRED, 0)],
+    ids=["goodbye", "transfer"],
+)
+async def test_a_session_that_closes_while_it_rings_is_told_by_the_webhook(
+    tmp_path: Path, agent: dict[str, Any], ended: Ended, said: int
+) -> None:
+    async with exchange(tmp_path, conduct=SLOW_SETUP, agent=agent) as here:
+        calls = []
+        for n, code in enumerate(CODES):
+            calls.append(await placed(here, n))
+            here.gemini.inject(faults.parse(f"close={code}"), n + 1)
+        for n, call in enumerate(calls):
+            heard = await call
+            assert heard.report.ended is ended, CODES[n]
+            assert len(heard.report.said) == said, CODES[n]
+            assert all("sorry" in text for text in heard.report.said)
+            assert heard.codes == []
+            assert (await here.record(sid(n))).end_reason == "model_lost", CODES[n]
+
+
+async def test_with_a_fallback_number_the_caller_is_put_through(tmp_path: Path) -> None:
+    async with exchange(tmp_path, agent=TRANSFER) as here:
+        call = await placed(here, 0, "close=1011", (AgentSpeaks, 1))
+        heard = await call
+        assert heard.report.ended is Ended.TRANSFERRED
+        assert heard.tone("trouble") == pytest.approx(TONE_SECONDS, abs=0.05)
+        assert (await here.record(sid(0))).end_reason == "model_lost"
+        _, twiml = await here.post("/twilio/after", sid(0))
+        assert re.search(rf"<Dial[^>]*><Number>{re.escape(FALLBACK)}</Number></Dial>", twiml)
+
+
+@pytest.mark.parametrize(("answer_within", "legs"), [("0.1", 1), ("5", 0)])
+async def test_a_setup_that_is_never_answered_ends_honestly(
+    tmp_path: Path, answer_within: str, legs: int
+) -> None:
+    never = faults.parse("no_setup")
+    with patch("agent.protocols.gemini.session.SETUP_SECONDS", 0.6):
+        async with exchange(tmp_path, faults=(never,), ANSWER_WITHIN=answer_within) as here:
+            heard = await here.call(call_sid=sid(0))
+            if legs:  # it was answered before: our own voice speaks
+                assert heard.tone("trouble") == pytest.approx(TONE_SECONDS, abs=0.05)
+            else:
+                assert "sorry" in heard.report.said[0]
+            record = await here.record(sid(0))
+            assert (record.end_reason, record.legs) == ("model_lost", legs)
+
+
+async def test_nobody_at_the_models_address_is_told_at_once(tmp_path: Path) -> None:
+    async with exchange(tmp_path, GEMINI_URL="ws://127.0.0.1:9") as here:
+        heard = await here.call(call_sid=sid(0))
+        assert heard.report.ended is Ended.REJECTED
+        assert "sorry" in heard.report.said[0]
+        assert heard.report.twiml_ms is not None
+        assert heard.report.twiml_ms < 1500
+        assert (await here.record(sid(0))).end_reason == "model_lost"
+
+
+async def test_one_malformed_frame_is_skipped_and_five_end_the_call(tmp_path: Path) -> None:
+    async with exchange(tmp_path) as here:
+        one = await placed(here, 0, "malformed", (AgentSpeaks, 1), max_seconds=2.2)
+        five = await placed(here, 1, "malformed", (AgentSpeaks, 1), 5)
+        heard = await one
+        assert heard.report.ended is Ended.CALLER_HUNG_UP
+        assert len(heard.report.heard) >= 2  # the greeting, and answers as if nothing had been
+        assert (await here.record(sid(0))).end_reason == "caller_hung_up"
+        assert (await five).tone("trouble") == pytest.approx(TONE_SECONDS, abs=0.05)
+        assert (await here.record(sid(1))).end_reason == "model_lost"
+
+
+@pytest.mark.slow
+async def test_an_empty_turn_is_silence_and_the_next_question_is_answered(tmp_path: Path) -> None:
+    async with exchange(tmp_path) as here:
+        call = await placed(here, 0, "empty_turn", (CallerSpeaks, 1))
+        heard = await call
+        assert heard.report.ended is Ended.CALLER_HUNG_UP
+        assert [spoken.n for spoken in heard.report.spoken] == [1, 2]
+        first, second = heard.report.spoken
+        answers = [start.start_s for start in heard.report.heard if start.start_s > first.end_s]
+        assert len(answers) == 1
+        assert answers[0] > second.end_s
+        assert (await here.record(sid(0))).end_reason == "caller_hung_up"
+
+
+@pytest.mark.slow
+async def test_audio_after_interrupted_is_never_heard(tmp_path: Path) -> None:
+    late = faults.parse("late_audio")
+    conduct = Conduct(setup_seconds=0.02, model_delay_seconds=0.02, speed=2.0)
+    brain = lambda: BenchBrain(3.0, 0.3)  # noqa: E731
+    async with exchange(tmp_path, brain=brain, conduct=conduct, faults=(late,)) as here:
+        cleared: list[AnyCallEvent] = []
+        heard = await here.call(
+            words(0.3),
+            words(0.4, interrupt_after_s=0.5),
+            call_sid=sid(0),
+            on_event=lambda event: cleared.append(event) if isinstance(event, Cleared) else None,
+            max_seconds=4.5,
+        )
+        assert len(cleared) >= 1
+        assert [clear.stale_ms for clear in heard.report.clears] == [0.0] * len(cleared)
+        (session,) = here.gemini.stats().sessions
+        assert session.interruptions >= 1
+        assert session.audio_out_ms > sum(part.heard_ms for part in heard.report.heard)
+        assert (await here.record(sid(0))).end_reason == "caller_hung_up"
