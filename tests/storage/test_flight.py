@@ -159,6 +159,8 @@ async def test_without_sound_the_events_are_still_there(make: Callable[..., Desk
     assert len(entries) == len(CALL)
     heard = [entry.event.pcm for entry in entries if isinstance(entry.event, e.LineAudio)]
     assert heard == [bytes(320), bytes(322)]
+    with_sound = [entry for entry in entries if isinstance(entry.event, e.LineAudio | e.ModelAudio)]
+    assert [entry for entry in entries if entry.silenced] == with_sound
 
 
 pcm8 = st.binary(max_size=40).map(lambda data: e.Pcm8k(data[: len(data) // 2 * 2]))
@@ -187,7 +189,7 @@ def test_any_call_comes_back_as_it_was(call: list[Any], takes: list[bool]) -> No
         for (step, event, do), take in zip(call, takes + [False] * len(call), strict=False):
             t += step
             draft.record(t, event, do)
-            history.append((t, event, recorded(do)))
+            history.append((t, event, recorded(do), False))
             if take:
                 batch = draft.take()
                 files.write(batch)
