@@ -8,14 +8,19 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
 import yaml
 
 from agent.audio.wav import read_wav
 from agent.call.options import OwnLine, OwnLines
+from agent.errors import UserError
 from agent.events import Pcm24k
+from agent.storage.disk import write_private
 
 if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile
+
+log = structlog.get_logger()
 
 SHIPPED = Path(__file__).parent.parent / "lines"
 
@@ -62,16 +67,17 @@ class LineStore:
             file.setsampwidth(2)
             file.setframerate(Pcm24k.rate)
             file.writeframes(pcm)
-        path = self._path(agent, model)
-        fresh = path.with_suffix(".new")
-        fresh.write_bytes(sound.getvalue())
-        fresh.rename(path)
+        write_private(self._path(agent, model), sound.getvalue())
 
     def _disclosure(self, agent: AgentFile) -> OwnLine | None:
         if agent.disclosure is False:
             return None
-        for path in self._folder.glob(f"{self._key(agent)}.*.wav"):
-            return OwnLine("disclosure", agent.disclosure, read_wav(path.read_bytes()))
+        for path in sorted(self._folder.glob(f"{self._key(agent)}.*.wav")):
+            try:
+                return OwnLine("disclosure", agent.disclosure, read_wav(path))
+            except UserError as error:
+                log.warning("a rendered disclosure is thrown away", why=str(error))
+                path.unlink(missing_ok=True)
         return self._shipped["disclosure"]
 
     def _path(self, agent: AgentFile, model: str) -> Path:

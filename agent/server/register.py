@@ -134,5 +134,12 @@ class Register:
             return await self.records.spend(claims.id, call, float(claims.expiry))
         except StorageError:
             if issued_here:
-                await self.records.spent(claims.id, call, float(claims.expiry))
+                await self._spent_here(claims, call)
             return issued_here
+
+    async def _spent_here(self, claims: TokenClaims, call: str) -> None:
+        """Tell the database when it is back; while it is not, we remember by having forgotten that we issued it."""
+        try:
+            await self.records.spent(claims.id, call, float(claims.expiry))
+        except StorageError as error:
+            log.error("a spent token was not recorded", call=call, why=str(error))

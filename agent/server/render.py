@@ -14,7 +14,6 @@ import structlog
 
 from agent.events import (
     AgentSaid,
-    CloseModel,
     ModelAudio,
     ModelEnded,
     ModelReady,
@@ -99,8 +98,8 @@ async def render_disclosure(
             sound = await rendering.done
     except TimeoutError:
         sound = None
-    session.send(CloseModel())
-    await session.close()
+    finally:
+        await session.close()
     if sound is None:
         log.warning("the disclosure was not rendered; the shipped one is said", agent=agent.name)
         return False

@@ -1,0 +1,125 @@
+"""Our own lines: shipped, or rendered once for an agent and kept."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.config.agent_file import DISCLOSURE, AgentFile
+from agent.events import Pcm24k
+from agent.server import lines as room
+from agent.server.lines import SHIPPED, LineStore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL = "gemini-3.8-live"
+SOUND = Pcm24k(b"\x01\x02" * 2400)
+OWN = "Sie sprechen mit einem Automaten."
+
+
+def agent(disclosure: Any = OWN, **fields: Any) -> AgentFile:
+    return AgentFile(name="Desk", persona="You answer.", disclosure=disclosure, **fields)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LineStore:
+    return LineStore(tmp_path / "lines")
+
+
+def test_the_shipped_lines_have_words_and_sound(store: LineStore) -> None:
+    lines = store.lines_for(agent(DISCLOSURE))
+    assert lines.disclosure is not None
+    assert lines.disclosure.text == DISCLOSURE
+    for line in (lines.trouble, lines.time_limit, lines.disclosure):
+        assert 1.0 < line.pcm.seconds < 10.0
+        assert len(line.text.split()) > 5
+
+
+def test_every_wav_that_is_shipped_has_its_words(store: LineStore) -> None:
+    assert {path.name.partition(".")[0] for path in SHIPPED.glob("*.wav")} == set(store._shipped)
+
+
+def test_an_agent_that_waives_the_disclosure_has_none(store: LineStore) -> None:
+    assert store.lines_for(agent(False)).disclosure is None
+    assert store.wanted(agent(False), MODEL) is None
+
+
+def test_the_shipped_words_need_no_rendering(store: LineStore) -> None:
+    assert store.wanted(agent(DISCLOSURE), MODEL) is None
+
+
+def test_until_it_is_rendered_the_shipped_one_is_said(store: LineStore) -> None:
+    assert store.wanted(agent(), MODEL) == OWN
+    line = store.lines_for(agent()).disclosure
+    assert line is not None
+    assert line.text == DISCLOSURE
+
+
+def test_what_was_rendered_is_said_from_then_on_and_after_a_restart(tmp_path: Path) -> None:
+    LineStore(tmp_path / "lines").keep(agent(), MODEL, SOUND)
+    store = LineStore(tmp_path / "lines")
+    assert store.wanted(agent(), MODEL) is None
+    line = store.lines_for(agent()).disclosure
+    assert line is not None
+    assert (line.text, line.pcm) == (OWN, SOUND)
+
+
+@pytest.mark.parametrize(
+    "other", [{"voice": "Puck"}, {"language": "de-DE"}, {"disclosure": "Something else."}]
+)
+def test_another_voice_language_or_text_is_another_line(
+    store: LineStore, other: dict[str, Any]
+) -> None:
+    store.keep(agent(), MODEL, SOUND)
+    changed = agent(**other)
+    assert store.wanted(changed, MODEL) == changed.disclosure
+    line = store.lines_for(changed).disclosure
+    assert line is not None
+    assert line.text == DISCLOSURE
+
+
+def test_another_model_is_asked_again_and_until_then_the_first_is_heard(store: LineStore) -> None:
+    store.keep(agent(), MODEL, SOUND)
+    assert store.wanted(agent(), "gemini-4-live") == OWN
+    line = store.lines_for(agent()).disclosure
+    assert line is not None
+    assert line.pcm == SOUND
+
+
+def test_a_line_is_kept_whole_or_not_at_all(
+    tmp_path: Path, store: LineStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("agent.storage.disk.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.keep(agent(), MODEL, SOUND)
+    assert list((tmp_path / "lines").iterdir()) == []
+    assert store.wanted(agent(), MODEL) == OWN
+
+
+def test_a_kept_line_is_for_us_alone(tmp_path: Path, store: LineStore) -> None:
+    store.keep(agent(), MODEL, SOUND)
+    (path,) = (tmp_path / "lines").iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_kept_line_that_cannot_be_read_costs_no_call(tmp_path: Path, store: LineStore) -> None:
+    store.keep(agent(), MODEL, SOUND)
+    (path,) = (tmp_path / "lines").iterdir()
+    path.write_bytes(b"RIFF and no more")
+    line = store.lines_for(agent()).disclosure
+    assert line is not None
+    assert line.text == DISCLOSURE
+    assert store.wanted(agent(), MODEL) == OWN  # and is rendered anew
+
+
+def test_the_words_are_the_ones_of_the_agents_default() -> None:
+    assert room.yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]["disclosure"] == (
+        DISCLOSURE
+    )
