@@ -476,7 +476,7 @@ def test_a_recorder_holds_nothing_but_sound_and_events() -> None:
         draft.record(0.0, None, [e.StartTool("1", "t", {"x": object()})])
 
 
-@pytest.mark.slow
+@pytest.mark.measure
 def test_a_line_costs_a_few_microseconds() -> None:
     draft = Draft(sound=True)
     audio = e.LineAudio(e.Pcm8k(bytes(range(160)) * 2))
