@@ -6,9 +6,12 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 app = typer.Typer(
     name="simulate",
@@ -29,6 +32,17 @@ class Mind(StrEnum):
 
     DEMO = "demo"
     BENCH = "bench"
+
+
+def _menu(of: Literal["gemini", "twilio"]) -> Callable[[bool], None]:
+    def show(wanted: bool) -> None:
+        if wanted:
+            from agent.simulator.menu import describe
+
+            print(describe(of))
+            raise typer.Exit
+
+    return show
 
 
 @app.command()
@@ -64,8 +78,32 @@ def gemini(
     ] = False,
     fault: Annotated[
         list[str] | None,
-        typer.Option(help="NAME[=VALUE][@SECONDS after setupComplete | @setup]; repeatable."),
+        typer.Option(
+            help="NAME[=VALUE][@MOMENT[xTIMES]]; a moment: SECONDS after setupComplete, or"
+            " audio|speech|heard|reply|tool[N][+SECONDS]; repeatable."
+        ),
     ] = None,
+    faults: Annotated[
+        bool,
+        typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("gemini")),
+    ] = False,
+    refuse: Annotated[
+        list[str] | None,
+        typer.Option(help="PATH: 1007 names it where a setup holds it; repeatable."),
+    ] = None,
+    refuse_unnamed: Annotated[
+        list[str] | None, typer.Option(help="PATH: 1007 where a setup holds it; repeatable.")
+    ] = None,
+    quota: Annotated[
+        int | None, typer.Option(help="Refuse sessions beyond so many at once.", min=0, max=9999)
+    ] = None,
+    session_limit: Annotated[
+        float | None,
+        typer.Option(help="Seconds to the end of each session; goAway before.", min=1, max=86_400),
+    ] = None,
+    goaway: Annotated[
+        float, typer.Option(help="goAway so long before, or a quarter of the limit.", min=0.1)
+    ] = 50.0,
     close: Annotated[
         list[str] | None, typer.Option(help="CODE@SECONDS: short for --fault close=CODE@SECONDS.")
     ] = None,
@@ -77,13 +115,20 @@ def gemini(
     """
     import asyncio
 
-    from agent.simulator import faults
     from agent.simulator.brain import BenchBrain, Brain
+    from agent.simulator.faults import parse
     from agent.simulator.gemini import Options, serve
     from agent.simulator.gemini_setup import Conduct
     from agent.simulator.script import SCRIPT_FOLDER, ScriptBrain, load
 
-    written = [*(fault or []), *(f"close={text}" for text in close or [])]
+    del faults  # its callback has shown them
+    written = [
+        *(fault or []),
+        *(f"close={text}" for text in close or []),
+        *(f"refuse={path}" for path in refuse or []),
+        *(f"refuse-unnamed={path}" for path in refuse_unnamed or []),
+        *([] if quota is None else [f"quota={quota}"]),
+    ]
     conduct = Conduct(
         setup_seconds=setup_seconds,
         model_delay_seconds=model_delay,
@@ -91,7 +136,9 @@ def gemini(
         interrupts=interrupts.value,
         voice_activity=voice_activity,
         trace=trace,
-        faults=tuple(faults.parse(text) for text in written),
+        session_limit_seconds=session_limit,
+        goaway_seconds=goaway,
+        faults=tuple(map(parse, written)),
     )
     if brain is Mind.DEMO:
         play = load(script or SCRIPT_FOLDER / "demo.yaml")

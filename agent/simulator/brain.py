@@ -46,7 +46,11 @@ class Heard(NamedTuple):
 
 
 class Brain(Protocol):
-    """One conversation's mind. It keeps its place when a session is resumed."""
+    """One conversation's mind.
+
+    A handle keeps a `copy.copy` of it, from which a resumed session goes on: whatever changes in
+    the conversation is in plain attributes that are replaced, not in containers that are filled.
+    """
 
     def prompted(self, text: str) -> Reply:
         """Answer a written message of the client."""

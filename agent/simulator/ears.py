@@ -54,10 +54,15 @@ class Started(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Speech ended; known `at` seconds into the stream."""
+    """Speech ended; known `at` seconds into the stream.
+
+    Attributes:
+        flushed: The client said that it ended.
+    """
 
     at: float
     utterance: Utterance
+    flushed: bool = False
 
 
 Edge = Started | Ended
@@ -123,7 +128,7 @@ class Ears:
     def flush(self) -> list[Edge]:
         """End the speech that is going on: the client says that its stream has ended."""
         self._rest = b""
-        return [self._end()] if self.speaking else []
+        return [self._end()._replace(flushed=True)] if self.speaking else []
 
     def _window(self, window: bytes) -> Edge | None:
         samples = np.frombuffer(window, "<i2").astype(np.float32)
@@ -167,10 +172,18 @@ class Ears:
             return self._end()
         return None
 
-    def _end(self) -> Ended:
+    @property
+    def going_on(self) -> Utterance | None:
+        """The speech that has started and not ended, so far."""
+        return self._spoken() if self.speaking else None
+
+    def _spoken(self) -> Utterance:
         begun = self.seconds if self.onset is None else self.onset
         spoken = max(WINDOW_SECONDS, self.seconds - self._quiet * WINDOW_SECONDS - begun)
-        utterance = Utterance(b"".join(self._kept), self._rate_hz, spoken)
+        return Utterance(b"".join(self._kept), self._rate_hz, spoken)
+
+    def _end(self) -> Ended:
+        utterance = self._spoken()
         self._kept = deque(self._kept, maxlen=LOOK_BACK_WINDOWS)
         self.speaking = False
         self._voiced = self._quiet = 0

@@ -1,15 +1,17 @@
-"""What can go wrong with the stand-in for Gemini Live, by name.
+"""What can go wrong with the stand-in for Gemini Live, as it is written down.
 
-A fault is written `NAME`, `NAME=VALUE`, `NAME@MOMENT` or `NAME=VALUE@MOMENT`. The moment is
-`setup` (instead of answering it), or seconds after `setupComplete`; without one it is 0.
+A fault of the menu is written `NAME[=VALUE][@MOMENT[xTIMES]]`. The moment is one of
 
-    close=CODE[:REASON]  end the session with that close code; 1006 drops the connection
-    malformed            a frame that is not JSON
-    empty_turn           the next reply is a `turnComplete` and nothing else
-    late_audio           from now on, audio of a reply goes on after its `interrupted`
-    no_setup             `setupComplete` never comes (its moment is always `setup`)
-    stall=SECONDS        the reply that is going on, or the next one, pauses for so long
-    deaf                 the next written message is ignored
+    SECONDS             after `setupComplete`; without a moment: 0
+    EVENT[N][+SECONDS]  so long after the session's Nth event (first: 1) of a kind:
+                        `audio` a message of the caller's audio came, `speech` the caller was
+                        found to begin, `heard` an utterance is about to be taken,
+                        `reply` the first audio of a reply was sent, `tool` a tool was called
+    setup               instead of answering it
+    handshake           instead of answering it
+
+Every session goes wrong in this way, or with `xTIMES` only so many of them, the first that get
+there.
 """
 
 from __future__ import annotations
@@ -19,9 +21,7 @@ import re
 from typing import NamedTuple
 
 from agent.errors import UserError
-
-SETUP = -1.0
-"""The moment `setup`."""
+from agent.simulator.menu import Takes, side
 
 REASONS = {
     1000: "",
@@ -32,29 +32,34 @@ REASONS = {
 }
 """Close codes that the field has seen, and the reason that usually comes with each."""
 
-TAKES_VALUE = {
-    "close": True,
-    "malformed": False,
-    "empty_turn": False,
-    "late_audio": False,
-    "no_setup": False,
-    "stall": True,
-    "deaf": False,
-}
+NAMES = side("gemini")
+EVENTS = ("audio", "speech", "heard", "reply", "tool")
+STEPS = ("setup", "handshake")
+READY = "ready"
+
+_WRITTEN = re.compile(r"([a-z_-]+)(?:=([^@]*))?(?:@(.*))?")
+_MOMENT = re.compile(rf"({'|'.join(EVENTS)})([1-9]\d{{0,3}})?(?:\+(.*))?")
+_PATH = re.compile(r"setup(\.[A-Za-z]\w*)+")
 
 
 class Fault(NamedTuple):
     """One thing that goes wrong.
 
     Attributes:
-        name: Which, as listed above.
+        name: Which, as in the menu; of a fault with another name, the one that it means.
         value: Its value, or empty.
-        at: Seconds after `setupComplete`, or `SETUP`.
+        at: Seconds after its event.
+        after: `ready`, one of `EVENTS` or one of `STEPS`.
+        nth: Which event of that kind in a session, from 1.
+        times: In how many sessions; 0: in every one.
     """
 
     name: str
     value: str = ""
     at: float = 0.0
+    after: str = READY
+    nth: int = 1
+    times: int = 0
 
     @property
     def closing(self) -> tuple[int, str]:
@@ -69,26 +74,66 @@ def parse(text: str) -> Fault:
     Raises:
         UserError: no such fault, or its value or moment is wrong.
     """
-    match = re.fullmatch(r"([a-z_]+)(?:=([^@]*))?(?:@(.*))?", text)
-    name = match[1] if match else text
-    if match is None or name not in TAKES_VALUE:
-        raise UserError(f"no fault {text!r}: there are {', '.join(TAKES_VALUE)}")
-    value, moment = match[2] or "", match[3] or "0"
-    if TAKES_VALUE[name] != bool(value):
-        raise UserError(f"fault {text!r}: {name} takes {'a' if TAKES_VALUE[name] else 'no'} value")
-    if name == "close" and not re.fullmatch(r"(1\d{3}|4\d{3})(:.{0,123})?", value):
-        raise UserError(f"fault {text!r}: close takes CODE or CODE:REASON")
-    if name == "stall":
-        _seconds(value, text)
-    at = SETUP if moment == "setup" or name == "no_setup" else _seconds(moment, text)
-    return Fault(name, value, at)
+    match = _WRITTEN.fullmatch(text)
+    name = match[1].replace("_", "-") if match else text
+    if match is None or name not in NAMES:
+        raise UserError(f"no fault {text!r}: there are {', '.join(NAMES)}")
+    entry = NAMES[name]
+    value = match[2] or entry.default or ""
+    if (entry.takes is Takes.NOTHING) == bool(value):
+        wanted = entry.takes.value or "no value"
+        raise UserError(f"fault {text!r}: {name} takes {wanted}")
+    check_value(entry.takes, value, text)
+    if entry.means:
+        name, _, value = entry.means.partition("=")
+    moment, times = _times(match[3] or entry.moment, text)
+    if entry.moment in STEPS:
+        if moment not in (entry.moment, "0"):
+            raise UserError(f"fault {text!r}: {entry.name} happens at the {entry.moment}")
+        return Fault(name, value, after=entry.moment, times=times)
+    if moment == "setup" and name == "close":
+        return Fault(name, value, after=moment, times=times)
+    if event := _MOMENT.fullmatch(moment):
+        seconds = _number(event[3] or "0", text)
+        return Fault(name, value, seconds, event[1], int(event[2] or 1), times)
+    return Fault(name, value, _number(moment, text), times=times)
 
 
-def _seconds(text: str, fault: str) -> float:
+def check_value(takes: Takes, value: str, fault: str) -> None:
+    """Check a fault's value.
+
+    Raises:
+        UserError: it is not of its kind.
+    """
+    match takes:
+        case Takes.SECONDS | Takes.MILLISECONDS:
+            _number(value, fault)
+        case Takes.SHARE if _number(value, fault) > 1:
+            raise UserError(f"fault {fault!r}: a share is 0 to 1")
+        case Takes.PERCENT if _number(value.removeprefix("-"), fault) > 10:
+            raise UserError(f"fault {fault!r}: at most 10 percent")
+        case Takes.COUNT if not re.fullmatch(r"\d{1,4}", value):
+            raise UserError(f"fault {fault!r}: {value!r} is not a count")
+        case Takes.PATH if not _PATH.fullmatch(value):
+            raise UserError(f"fault {fault!r}: {value!r} is not a path in the setup")
+        case Takes.CLOSE if not re.fullmatch(r"(1\d{3}|4\d{3})(:.{0,123})?", value):
+            raise UserError(f"fault {fault!r}: close takes CODE or CODE:REASON")
+        case _:
+            pass
+
+
+def _times(moment: str, fault: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(.*?)(?:x([1-9]\d{0,5}))?", moment)
+    if match is None:  # a line break: no moment has one
+        raise UserError(f"fault {fault!r}: {moment!r} is no moment")
+    return match[1] or "0", int(match[2] or 0)
+
+
+def _number(text: str, fault: str) -> float:
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < 86_400:
+        number = math.nan
+    if not 0 <= number < 86_400:
         raise UserError(f"fault {fault!r}: {text!r} is not a number of seconds")
-    return seconds
+    return number

@@ -2,7 +2,7 @@
 
 WS  /ws/google.ai.generativelanguage.{v1beta|v1alpha|v1}.GenerativeService.BidiGenerateContent
 GET /stats      what happened, as JSON (`records.Stats`)
-GET /control    ?fault=NAME[=VALUE] or ?close=CODE&reason=TEXT [&session=N]: now, to the live
+GET /control    ?fault=NAME[=VALUE] (of the menu, but none of the setup) or ?close=CODE&reason=TEXT [&session=N]: now, to the live
                 sessions (or the one); answers {"sessions": how many}
 """
 
@@ -24,11 +24,13 @@ from websockets.exceptions import ConnectionClosed
 
 from agent.errors import UserError
 from agent.simulator import faults
-from agent.simulator.clock import Owner, now
-from agent.simulator.gemini_session import Close, Door, House, LiveSession, Out
+from agent.simulator.clock import Owner, now, sleep_until
+from agent.simulator.gemini_session import Door, Freeze, House, LatePongs, LiveSession, Out
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.handles import Handles
+from agent.simulator.pongs import answer_late
 from agent.simulator.records import Ledger, Stats
+from agent.simulator.refusals import Close
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,6 +44,7 @@ PATH = re.compile(
     r"/ws/google\.ai\.generativelanguage\.(v1beta|v1alpha|v1)"
     r"\.GenerativeService\.BidiGenerateContent"
 )
+MAX_FRAME_BYTES = 1 << 20
 CLOSE_SECONDS = 2.0  # how long the client may take to answer a close frame
 ABORTED = 1006  # never on the wire: the connection is dropped (RFC 6455, section 7.4.1)
 
@@ -97,10 +100,19 @@ class _Line:
                     if isinstance(out, Close):
                         await self._close(out)
                         return
-                    await self._socket.send(out)
+                    await self._put(out)
                 await self._sleep(session.due)
         except ConnectionClosed:
             return
+
+    async def _put(self, out: bytes | str | Freeze | LatePongs) -> None:
+        match out:
+            case Freeze():
+                self._socket.transport.pause_reading()
+            case LatePongs(seconds):
+                answer_late(self._socket, seconds)
+            case frame:
+                await self._socket.send(frame)
 
     async def _sleep(self, until: float) -> None:
         self._wake.clear()
@@ -129,7 +141,8 @@ class GeminiStandIn:
     def __init__(self, options: Options, brain: Callable[[], Brain]) -> None:
         self._options = options
         self._ledger = Ledger()
-        self._house = House(options.conduct, brain, Handles(), self._ledger.violated)
+        ledger = self._ledger
+        self._house = House(options.conduct, brain, Handles(), ledger.violated, ledger.refused)
         self._live: dict[int, _Line] = {}
 
     def stats(self) -> Stats:
@@ -157,18 +170,30 @@ class GeminiStandIn:
                 await line.read()
         finally:
             del self._live[record.session]
-            session.ended(socket.close_code or ABORTED, socket.close_reason or "")
+            session.ended(socket.close_code or ABORTED, socket.close_reason or "", now())
 
-    def process_request(self, socket: ServerConnection, request: Request) -> Response | None:
+    async def process_request(self, socket: ServerConnection, request: Request) -> Response | None:
         """Answer plain HTTP requests; None lets the WebSocket handshake go on."""
         url = urlsplit(request.path)
         if PATH.fullmatch(url.path):
-            return None
+            return await self._greet(socket)
         if url.path == "/stats":
             return _answer(socket, HTTPStatus.OK, self.stats())
         if url.path == "/control":
             return self._control(socket, parse_qs(url.query))
         return _answer(socket, HTTPStatus.NOT_FOUND, {"error": f"nothing at {url.path}"})
+
+    async def _greet(self, socket: ServerConnection) -> Response | None:
+        """Let a handshake go on, unless a fault of the handshake strikes."""
+        for fault in self._options.conduct.faults:
+            if fault.after != "handshake" or not self._house.strikes(fault):
+                continue
+            if fault.name == "handshake-hangs":
+                await sleep_until(now() + float(fault.value))
+            else:
+                error = {"error": "The service is currently unavailable."}
+                return _answer(socket, HTTPStatus.SERVICE_UNAVAILABLE, error)
+        return None
 
     def _control(self, socket: ServerConnection, query: dict[str, list[str]]) -> Response:
         asked = {name: values[-1] for name, values in query.items()}
@@ -217,6 +242,8 @@ async def serving(
             options.host,
             options.port,
             process_request=stand_in.process_request,
+            max_size=MAX_FRAME_BYTES,
+            open_timeout=None,  # a fault may let a handshake hang
             compression=None,  # costs more than it saves on loopback
             ping_interval=None,
             close_timeout=CLOSE_SECONDS,

@@ -8,6 +8,7 @@ import msgspec
 
 from agent.simulator.ears import Hearing
 from agent.simulator.faults import Fault
+from agent.simulator.strict import found
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,9 @@ class Conduct(msgspec.Struct, frozen=True):
         voice_activity: Whether `voiceActivity` messages are sent.
         idle_seconds: Without input for so long, the session ends.
         trace: Whether time and length of every chunk of audio are kept, both ways.
+        session_limit_seconds: So long after `setupComplete` the session ends, deadline expired.
+        goaway_seconds: So long before that a `goAway` comes, but never before a quarter of the
+            limit is left.
         bad_key: An API key that is refused; empty: none is.
         faults: What goes wrong.
     """
@@ -47,6 +51,8 @@ class Conduct(msgspec.Struct, frozen=True):
     voice_activity: bool = False
     idle_seconds: float = 150.0
     trace: bool = False
+    session_limit_seconds: float | None = None
+    goaway_seconds: float = 50.0
     bad_key: str = ""
     faults: tuple[Fault, ...] = ()
 
@@ -56,6 +62,8 @@ class Surroundings(NamedTuple):
 
     Attributes:
         send: Takes a server message.
+        happened: Told of each of `faults.EVENTS`.
+        violated: Told the rule and the detail of what the client did wrong and is not closed for.
     """
 
     conduct: Conduct
@@ -64,6 +72,8 @@ class Surroundings(NamedTuple):
     record: SessionRecord
     dice: Random
     send: Callable[[dict[str, Any]], None]
+    happened: Callable[[str, float], None]
+    violated: Callable[[str, str], None]
 
 
 class Wishes(NamedTuple):
@@ -74,6 +84,7 @@ class Wishes(NamedTuple):
         interrupting: The caller's speech interrupts the model.
         functions: The tools that may be called.
         blocking: Those whose results the model waits for.
+        tokens: Size of what the model is told at the start: persona, and memory where it is seeded.
     """
 
     model: str
@@ -87,6 +98,7 @@ class Wishes(NamedTuple):
     initial_history: bool
     functions: frozenset[str]
     blocking: frozenset[str]
+    tokens: int
 
 
 def wishes(setup: dict[str, Any]) -> Wishes:
@@ -116,4 +128,5 @@ def wishes(setup: dict[str, Any]) -> Wishes:
         initial_history=setup.get("historyConfig", {}).get("initialHistoryInClientContent", False),
         functions=frozenset(declared),
         blocking=frozenset(name for name, how in declared.items() if how == "BLOCKING"),
+        tokens=sum(map(len, found({"setup": setup}, "setup.systemInstruction.parts.text"))) // 4,
     )

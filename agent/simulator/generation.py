@@ -13,6 +13,8 @@ from agent.simulator.brain import SPEECH_RATE_HZ, Call, Reply, Say
 if TYPE_CHECKING:
     from random import Random
 
+    from agent.simulator.account import Spoken
+
 # Part sizes in bytes as observed: 40 microseconds to 320 ms, never a multiple of anything but 2
 # (https://github.com/livekit/agents/issues/5742)
 PART_BYTES = (2, 2400, 4800, 7680, 9600, 11520, 15360)
@@ -114,9 +116,18 @@ class Turn:
         started: Something of it was sent (set by whoever sends).
         held: A tool's result is awaited.
         complete: Everything was generated.
+        about: The utterance that it answers.
     """
 
-    def __init__(self, reply: Reply, starts: float, speed: float, dice: Random) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        starts: float,
+        speed: float,
+        dice: Random,
+        about: Spoken | None = None,
+    ) -> None:
+        self.about = about
         self._pieces = deque(plan(reply, speed, dice))
         self._origin = starts
         self._held_since: float | None = None

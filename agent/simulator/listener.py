@@ -38,6 +38,14 @@ class Listener:
     def near_speech(self) -> bool:
         return self._ears is not None and self._ears.onset is not None
 
+    @property
+    def going_on(self) -> Utterance | None:
+        """What the caller is saying now, as far as it was heard; None in quiet."""
+        if self._activity is not None:
+            pcm = bytes(self._activity)
+            return Utterance(pcm, self._rate_hz or 16_000, len(pcm) / 2 / (self._rate_hz or 16_000))
+        return self._ears.going_on if self._ears is not None else None
+
     def audio(self, chunk: Audio) -> list[Edge]:
         """Take a chunk of audio.
 
@@ -81,7 +89,7 @@ class Listener:
             return [Started(self._seconds)]
         pcm, self._activity = bytes(self._activity), None
         rate_hz = self._rate_hz or 16_000
-        return [Ended(self._seconds, Utterance(pcm, rate_hz, len(pcm) / 2 / rate_hz))]
+        return [Ended(self._seconds, Utterance(pcm, rate_hz, len(pcm) / 2 / rate_hz), flushed=True)]
 
     def _ears_for(self, rate_hz: int) -> Ears:
         if self._ears is None or rate_hz != self._rate_hz:  # the client changed its rate

@@ -99,6 +99,11 @@ class Play:
         name = self._ears.recognise(utterance.pcm, utterance.rate_hz)
         return (int(name), self._said[int(name)]) if name is not None else None
 
+    def written(self, text: str) -> int | None:
+        """Return the turn (from 0) whose caller's words are in a text; None: no turn's are."""
+        plain = text.casefold()
+        return next((at for at, said in enumerate(self._said) if said.casefold() in plain), None)
+
     @staticmethod
     def _say(line: Line, folder: Path) -> Say:
         path = find_clip(line.clip, folder)
@@ -167,8 +172,12 @@ class ScriptBrain:
         self._next = 0
 
     def prompted(self, text: str) -> Reply:
-        """Greet when first asked; later written messages get the fallback."""
-        del text
+        """Answer a turn's words; else greet when first asked, and later use the fallback."""
+        turn = self._play.written(text)
+        if turn is not None:
+            self._greeted = True
+            self._next = turn + 1
+            return self._play.replies[turn]
         if self._greeted:
             return self._play.fallback
         self._greeted = True

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, assert_never
 from agent.simulator.brain import SPEECH_RATE_HZ, Call, Reply, Say
 from agent.simulator.generation import Finished, Part, Piece, Turn, Words
 from agent.simulator.records import trace
+from agent.simulator.troubles import Troubles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.simulator.account import Account, Spoken
     from agent.simulator.gemini_setup import Surroundings, Wishes
     from agent.simulator.tool_desk import ToolDesk
 
@@ -36,9 +38,7 @@ class Speaker:
 
     Attributes:
         context_tokens: Size of the conversation so far: every turn bills all of it.
-        late_audio: Fault: audio goes on after `interrupted`.
-        empty_turns: Fault: so many of the next replies are a `turnComplete` and nothing else.
-        stall_seconds: Fault: a pause that waits for the next reply.
+        troubles: What goes wrong.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Speaker:
         wishes: Wishes,
         around: Surroundings,
         desk: ToolDesk,
-        resumable: Callable[[bool, float], None],
+        account: Account,
+        resumable: Callable[[float], None],
     ) -> None:
         """Take what it works with.
 
@@ -54,20 +55,26 @@ class Speaker:
             wishes: The client's.
             around: The session's.
             desk: Where tool calls wait.
-            resumable: Told when a turn begins (False) and is over (True).
+            account: Of the utterances that are answered.
+            resumable: Told when a turn has begun or is over.
         """
         self._wishes = wishes
         self._around = around
         self._desk = desk
+        self._account = account
         self._resumable = resumable
         self._turn: Turn | None = None
-        self._queued: deque[Reply] = deque(maxlen=MOST_QUEUED_REPLIES)
+        self._queued: deque[tuple[Reply, Spoken | None]] = deque(maxlen=MOST_QUEUED_REPLIES)
         self._carried: dict[str, Any] = {}  # a transcription that goes with the next audio
+        self._words_until = 0.0  # late fragments of a transcription keep their order
         self._speaks_from = 0.0  # not before the last turn's turnComplete is out
         self.context_tokens = 0
-        self.late_audio = False
-        self.empty_turns = 0
-        self.stall_seconds = 0.0
+        self.troubles = Troubles()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is being said, or waits to be."""
+        return self._turn is None and not self._queued
 
     @property
     def due(self) -> float:
@@ -81,7 +88,7 @@ class Speaker:
             return False
         return self._around.conduct.interrupts == "playback" or not self._turn.complete
 
-    def reply(self, reply: Reply, now: float) -> None:
+    def reply(self, reply: Reply, now: float, about: Spoken | None = None) -> None:
         """Begin a turn after the model's delay, or once the one that is being generated is out."""
         reply = tuple(
             step for step in reply if isinstance(step, Say) or step.name in self._wishes.functions
@@ -89,21 +96,35 @@ class Speaker:
         if not reply:
             return
         if self._turn is not None and not self._turn.complete:
-            self._queued.append(reply)
+            self._queued.append((reply, about))
             return
-        if self._turn is not None:
-            self._over(now)  # a new generation ends the assumed playback of the last
-        starts = max(now, self._speaks_from) + self._around.conduct.model_delay_seconds
-        if self.empty_turns:
-            self.empty_turns -= 1
-            self._around.agenda.at(starts, self._empty)
+        conduct, troubles = self._around.conduct, self.troubles
+        starts = max(now, self._speaks_from) + conduct.model_delay_seconds
+        if troubles.empty_turns:
+            self._around.agenda.at(starts, partial(self._empty, troubles.empty_turns.pop(0)))
             return
-        self._turn = Turn(reply, starts, self._around.conduct.speed, self._around.dice)
-        self._turn.stall(self.stall_seconds)
-        self.stall_seconds = 0.0
+        played = self._turn
+        if troubles.comes("silent-reply"):
+            reply = tuple(
+                Say(bytes(len(step.pcm)), step.text) if isinstance(step, Say) else step
+                for step in reply
+            )
+        self._turn = Turn(reply, starts, conduct.speed, self._around.dice, about)
+        self._turn.stall(troubles.stall_seconds)
+        troubles.stall_seconds = 0.0
+        if played is not None:  # a new generation ends the assumed playback of the last
+            self._turn_complete(played, now)
         self._around.record.replies += 1
         self._around.record.note(now, "reply")
-        self._resumable(False, now)
+        if played is None:
+            self._resumable(now)
+
+    def overruled(self) -> None:
+        """The client writes over the answers that are being generated, or wait: they are lost."""
+        lost = [about for _, about in self._queued]
+        if self._turn is not None and not self._turn.complete:
+            lost.append(self._turn.about)
+        self._around.record.utterances.answers_lost += len(lost) - lost.count(None)
 
     def interrupt(self, now: float) -> None:
         """Stop the turn that is going on, if there is one: `interrupted`, later `turnComplete`.
@@ -116,7 +137,7 @@ class Speaker:
             return
         self._carry_out()
         content: dict[str, Any] = {"interrupted": True}
-        rest = turn.rest() if self.late_audio else b""
+        rest = turn.rest() if self.troubles.lasts("late-audio") else b""
         if rest:
             content["modelTurn"] = audio_part(rest)
         self._around.send({"serverContent": content})
@@ -139,7 +160,16 @@ class Speaker:
         if self._turn is not None and not self._turn.complete:
             self._turn.stall(seconds)
         else:
-            self.stall_seconds += seconds
+            self.troubles.stall_seconds += seconds
+
+    def phantom(self, now: float) -> None:
+        """Send `interrupted`, although nobody spoke."""
+        if self._turn is not None:
+            self.interrupt(now)
+            return
+        self._around.send({"serverContent": {"interrupted": True}})
+        self._around.record.note(now, "interrupted", "phantom")
+        self._around.send({"serverContent": {"turnComplete": True}})
 
     def tick(self, now: float) -> None:
         """Send what is due."""
@@ -155,6 +185,9 @@ class Speaker:
             turn.started = True
             self._around.send({"serverContent": {}, "usageMetadata": self._usage(0.0)})
             self._around.record.note(now, "first_audio")
+            if turn.about is not None:
+                self._account.begun(turn.about)
+            self._around.happened("reply", now)
         self._speak(turn, turn.take(now), now)
 
     def _speak(self, turn: Turn, piece: Piece, now: float) -> None:
@@ -169,28 +202,42 @@ class Speaker:
                 if self._around.conduct.trace:
                     trace(self._around.record.audio_out, now, len(pcm) // 2)
             case Words(text, last):
-                self._say_words(text, last)
-            case Call(name, args):
-                call_id = self._desk.call(name)
-                call = {"id": call_id, "name": name, "args": args}
-                self._around.send({"toolCall": {"functionCalls": [call]}})
-                self._around.record.note(now, "tool_call", f"{name} {call_id}")
-                if name in self._desk.blocking:
-                    turn.hold(now)
+                self._say_words(text, last, now)
+            case Call():
+                self._call(turn, piece, now)
             case Finished():
                 self._around.send({"serverContent": {"generationComplete": True}})
+                if turn.about is not None:
+                    self._account.complete(turn.about)
                 if self._queued:
-                    self.reply(self._queued.popleft(), now)
+                    reply, about = self._queued.popleft()
+                    self.reply(reply, now, about)
             case _ as never:
                 assert_never(never)
 
-    def _say_words(self, text: str, last: bool) -> None:
+    def _call(self, turn: Turn, piece: Call, now: float) -> None:
+        name, args = piece
+        call_id = self._desk.call(name, args)
+        call = {"id": call_id, "name": name, "args": args}
+        for _ in range(2 if self.troubles.lasts("duplicate-tool-call") else 1):
+            self._around.send({"toolCall": {"functionCalls": [call]}})
+        self._around.record.note(now, "tool_call", f"{name} {call_id}")
+        if name in self._desk.blocking:
+            turn.hold(now)
+        self._around.happened("tool", now)
+
+    def _say_words(self, text: str, last: bool, now: float) -> None:
         if not self._wishes.output_transcription:
             return
         transcription: dict[str, Any] = {"text": text}
         if last and self._around.dice.random() < 0.5:
             transcription["finished"] = True
         content = {"outputTranscription": transcription}
+        if latest := self.troubles.seconds("late-transcription"):
+            later = self._around.dice.uniform(0, latest)
+            self._words_until = max(self._words_until, now + later)
+            self._around.agenda.at(self._words_until, partial(self._words_later, content))
+            return
         chance = self._around.dice.random()  # several fields in one message are not exclusive
         if chance < 0.2:
             self._carried = content
@@ -198,6 +245,10 @@ class Speaker:
             self._around.send({"serverContent": content, "usageMetadata": self._usage(0.0)})
         else:
             self._around.send({"serverContent": content})
+
+    def _words_later(self, content: dict[str, Any], now: float) -> None:
+        del now
+        self._around.send({"serverContent": content})
 
     def _carry_out(self) -> None:
         if self._carried:
@@ -214,10 +265,13 @@ class Speaker:
         self.context_tokens = usage["totalTokenCount"]
         self._around.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
         self._around.record.note(now, "turn_complete")
-        self._resumable(self._turn is None, now)
+        self._resumable(now)
 
-    def _empty(self, now: float) -> None:
-        self._around.send({"serverContent": {"turnComplete": True}})
+    def _empty(self, reason: str, now: float) -> None:
+        content: dict[str, Any] = {"turnComplete": True}
+        if reason:
+            content["turnCompleteReason"] = reason
+        self._around.send({"serverContent": content})
         self._around.record.note(now, "turn_complete", "empty")
 
     def _usage(self, seconds: float) -> dict[str, Any]:

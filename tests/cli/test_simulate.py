@@ -26,6 +26,7 @@ RUN = CliRunner()
     [
         (["gemini", "--close", "1011@soon"], "'soon' is not a number of seconds"),
         (["gemini", "--fault", "gremlin"], "no fault 'gremlin'"),
+        (["gemini", "--refuse", "temperature"], "'temperature' is not a path in the setup"),
         (["gemini", "--script", "nowhere.yaml"], "nowhere.yaml: cannot read the script"),
     ],
 )
@@ -40,6 +41,13 @@ def test_an_option_out_of_range_is_named(option: list[str]) -> None:
     outcome = RUN.invoke(app, ["gemini", *option])
     assert outcome.exit_code == 2
     assert option[0] in outcome.output
+
+
+def test_the_faults_are_listed() -> None:
+    outcome = RUN.invoke(app, ["gemini", "--faults"])
+    assert outcome.exit_code == 0
+    assert "goaway-then-silence=SECONDS" in outcome.output
+    assert "jitter" not in outcome.output
 
 
 def test_a_recording_that_cannot_be_read_is_the_users_mistake(tmp_path: Path) -> None:

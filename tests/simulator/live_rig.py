@@ -8,14 +8,16 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.simulator.brain import SPEECH_RATE_HZ, Call, Heard, Say, described, speechlike
-from agent.simulator.gemini_session import Close, Door, House, LiveSession
+from agent.simulator.gemini_session import Door, House, LiveSession
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.handles import Handles
 from agent.simulator.records import Ledger, Violation
+from agent.simulator.refusals import Close
 
 if TYPE_CHECKING:
     from agent.simulator.brain import Brain, Reply
     from agent.simulator.ears import Utterance
+    from agent.simulator.gemini_session import Freeze, LatePongs, Out
 
 MIME = "audio/pcm;rate=16000"
 SPEECH = speechlike(1.0, 16_000)
@@ -80,6 +82,7 @@ class Rig:
         self.violations: list[Violation] = []
         self.sent: list[Sent] = []
         self.raw: list[bytes] = []
+        self.other: list[str | Freeze | LatePongs] = []
         self.close: Close | None = None
         self.record = Ledger().open()
         conduct = conduct or Conduct(setup_seconds=0.5, model_delay_seconds=0.25)
@@ -146,11 +149,14 @@ class Rig:
     def rules(self) -> list[str]:
         return [violation.rule for violation in self.violations]
 
-    def _keep(self, outs: list[bytes | Close]) -> None:
+    def _keep(self, outs: list[Out]) -> None:
         for out in outs:
             if isinstance(out, Close):
                 assert self.close is None
                 self.close = out
+                continue
+            if not isinstance(out, bytes):
+                self.other.append(out)
                 continue
             self.raw.append(out)
             try:

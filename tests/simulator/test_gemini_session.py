@@ -443,7 +443,7 @@ def test_a_setup_may_be_refused_or_never_answered() -> None:
     refused = faulty("close=1011@setup")
     refused.send(setup_frame())
     assert refused.close == (1011, "Internal error encountered.")
-    silent = faulty("no_setup", "late_audio@setup")
+    silent = faulty("no_setup", "late_audio")
     silent.send(setup_frame())
     silent.wait(60)
     assert not silent.sent

@@ -278,7 +278,7 @@ def test_a_handle_cannot_be_used_while_its_session_is_connected() -> None:
     second.record.session = 2
     second.send(setup_frame(sessionResumption={"handle": handle["newHandle"]}))
     broken(second, "handle_in_use", "Internal error encountered.", 1011)
-    first.session.ended(1000, "")
+    first.session.ended(1000, "", first.now)
     third = Rig(handles=handles, seed=3)
     third.ready(sessionResumption={"handle": handle["newHandle"]})
     third.send(TEXT)
