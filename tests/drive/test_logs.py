@@ -22,8 +22,10 @@ Lines = Callable[[], list[str]]
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     """A fresh log; logging is put back afterwards."""
+    # uvicorn closes this one for the whole process where a server of another test had it off.
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)
     root = logging.getLogger()
     before = (
         root.handlers[:],

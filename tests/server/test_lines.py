@@ -6,10 +6,10 @@ import stat
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from agent.config.agent_file import DISCLOSURE, AgentFile
 from agent.events import Pcm24k
-from agent.server import lines as room
 from agent.server.lines import SHIPPED, LineStore
 
 if TYPE_CHECKING:
@@ -120,6 +120,5 @@ def test_a_kept_line_that_cannot_be_read_costs_no_call(tmp_path: Path, store: Li
 
 
 def test_the_words_are_the_ones_of_the_agents_default() -> None:
-    assert room.yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]["disclosure"] == (
-        DISCLOSURE
-    )
+    words = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
+    assert words["disclosure"] == DISCLOSURE
