@@ -181,6 +181,15 @@ def caller(
     from_: Annotated[str, typer.Option("--from", help="The caller's number.")] = "+12025550143",
     to: Annotated[str, typer.Option(help="The number that was called.")] = "+12025550100",
     seconds: Annotated[float, typer.Option(help="The caller hangs up after so long.", min=1)] = 60,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME[=VALUE][@SECONDS[xSTREAMS]] of the line; repeatable."),
+    ] = None,
+    faults: Annotated[
+        bool,
+        typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("twilio")),
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Makes every choice repeatable.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Stereo WAV of the call: caller left, agent right.")
     ] = None,
@@ -193,6 +202,7 @@ def caller(
 
     import msgspec
 
+    from agent.simulator.bad_line import parse
     from agent.simulator.caller import (
         CallAudio,
         CallerOptions,
@@ -201,6 +211,10 @@ def caller(
         run_caller,
     )
     from agent.simulator.report import AnyCallEvent, Ended, describe
+
+    del faults  # its callback has shown them
+    for text in fault or []:
+        parse(text)
 
     def watch(event: AnyCallEvent) -> None:
         print(describe(event), file=sys.stderr if as_json else sys.stdout, flush=True)
@@ -214,6 +228,8 @@ def caller(
         to_number=to,
         max_seconds=seconds,
         utterances=tuple(map(recorded, wav)) if wav else demo_utterances(),
+        faults=tuple(fault or ()),
+        seed=seed,
     )
     report = asyncio.run(run_caller(options, on_event=watch, audio=audio))
     if out is not None:

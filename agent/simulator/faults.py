@@ -86,7 +86,7 @@ def parse(text: str) -> Fault:
     check_value(entry.takes, value, text)
     if entry.means:
         name, _, value = entry.means.partition("=")
-    moment, times = _times(match[3] or entry.moment, text)
+    moment, times = split_times(match[3] or entry.moment, text)
     if entry.moment in STEPS:
         if moment not in (entry.moment, "0"):
             raise UserError(f"fault {text!r}: {entry.name} happens at the {entry.moment}")
@@ -94,9 +94,9 @@ def parse(text: str) -> Fault:
     if moment == "setup" and name == "close":
         return Fault(name, value, after=moment, times=times)
     if event := _MOMENT.fullmatch(moment):
-        seconds = _number(event[3] or "0", text)
+        seconds = number(event[3] or "0", text)
         return Fault(name, value, seconds, event[1], int(event[2] or 1), times)
-    return Fault(name, value, _number(moment, text), times=times)
+    return Fault(name, value, number(moment, text), times=times)
 
 
 def check_value(takes: Takes, value: str, fault: str) -> None:
@@ -107,10 +107,10 @@ def check_value(takes: Takes, value: str, fault: str) -> None:
     """
     match takes:
         case Takes.SECONDS | Takes.MILLISECONDS:
-            _number(value, fault)
-        case Takes.SHARE if _number(value, fault) > 1:
+            number(value, fault)
+        case Takes.SHARE if number(value, fault) > 1:
             raise UserError(f"fault {fault!r}: a share is 0 to 1")
-        case Takes.PERCENT if _number(value.removeprefix("-"), fault) > 10:
+        case Takes.PERCENT if number(value.removeprefix("-"), fault) > 10:
             raise UserError(f"fault {fault!r}: at most 10 percent")
         case Takes.COUNT if not re.fullmatch(r"\d{1,4}", value):
             raise UserError(f"fault {fault!r}: {value!r} is not a count")
@@ -122,18 +122,24 @@ def check_value(takes: Takes, value: str, fault: str) -> None:
             pass
 
 
-def _times(moment: str, fault: str) -> tuple[str, int]:
+def split_times(moment: str, fault: str) -> tuple[str, int]:
+    """Split `MOMENTxTIMES`; the times are 0 where there are none."""
     match = re.fullmatch(r"(.*?)(?:x([1-9]\d{0,5}))?", moment)
     if match is None:  # a line break: no moment has one
         raise UserError(f"fault {fault!r}: {moment!r} is no moment")
     return match[1] or "0", int(match[2] or 0)
 
 
-def _number(text: str, fault: str) -> float:
+def number(text: str, fault: str) -> float:
+    """Read a number of seconds.
+
+    Raises:
+        UserError: it is none, negative, or more than a day.
+    """
     try:
-        number = float(text)
+        seconds = float(text)
     except ValueError:
-        number = math.nan
-    if not 0 <= number < 86_400:
+        seconds = math.nan
+    if not 0 <= seconds < 86_400:
         raise UserError(f"fault {fault!r}: {text!r} is not a number of seconds")
-    return number
+    return seconds

@@ -27,7 +27,7 @@ from agent.simulator.wire import Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from agent.simulator.bad_line import BadLine
+    from agent.simulator.bad_line import BadLine, Sent
     from agent.simulator.earpiece import Earpiece
     from agent.simulator.phone import Phone, ReactiveCaller
     from agent.simulator.report import AnyCallEvent
@@ -129,6 +129,8 @@ class Leg:
         at = now()
         if self._wire is None or self._talk is None:
             return
+        if self._bad_line is not None:
+            self._put(self._wire, self._bad_line.release(at))
         if self._end is not None:
             self._wait_for_close(self._wire, at)
             return
@@ -166,12 +168,16 @@ class Leg:
             return False
         if self._bad_line is None:
             return self._wire.send(text)
-        for message in self._bad_line.distort(text):
-            if message is RESET:
-                self._wire.abort()
-            else:
-                self._wire.send(message)
+        self._put(self._wire, self._bad_line.distort(text, now()))
         return True
+
+    @staticmethod
+    def _put(wire: Wire, messages: list[Sent]) -> None:
+        for message in messages:
+            if message is RESET:
+                wire.abort()
+            else:
+                wire.send(message)
 
     def _finish(self, end: LegEnd, at: float) -> None:
         self._end, self._end_at = end, at

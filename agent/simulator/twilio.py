@@ -65,7 +65,7 @@ class CallOptions:
         upgrade_token: signs the WebSocket upgrade in place of `auth_token`; empty leaves it
             unsigned.
         parameters: custom parameters of `start` in place of the TwiML's.
-        fault: a fault of the line by name (see `bad_line`).
+        fault: a fault of the line (see `bad_line`). faults: more of them.
         start_delay_s: fixed delay of `start`; None draws 0.1 to 0.3 s from `seed`.
         dial_status: how a <Dial> ends here, where nobody else can be called.
         max_seconds: the caller hangs up after this.
@@ -82,6 +82,7 @@ class CallOptions:
     status_path: str | None = None
     parameters: dict[str, str] | None = None
     fault: str | None = None
+    faults: tuple[str, ...] = ()
     seed: int | None = None
     start_delay_s: float | None = None
     dial_status: str = "no-answer"
@@ -216,7 +217,9 @@ class TelephoneCall:
             stream_sid=record.stream_sid,
             first_ms=self._random.randint(5, 120),
         )
-        bad_line = None if options.fault is None else BadLine(options.fault)
+        written = [*options.faults, *([] if options.fault is None else [options.fault])]
+        seed = str(self._random.random() if options.seed is None else options.seed)
+        bad_line = BadLine(written, seed, len(self.report.legs) + 1) if written else None
         leg = Leg(record, writer, self._phone, self.report, self._emit, bad_line)
         headers = {
             "Host": urlsplit(verb.stream_url).netloc,
