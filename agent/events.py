@@ -273,6 +273,20 @@ class HangUp(Command, frozen=True, tag="hang_up"):
 # ---- to the model --------------------------------------------------------------------------------------------------
 
 
+class OpenModel(Command, frozen=True, tag="open_model"):
+    """Open a session, after the one that there is was closed.
+
+    Attributes:
+        handle: of the snapshot to go on from, empty for a fresh session.
+        memory: what a session without that snapshot has to know: what was said, one line each.
+        smaller: the last setup was refused; try less.
+    """
+
+    handle: str = ""
+    memory: str = ""
+    smaller: bool = False
+
+
 class SendAudio(Command, frozen=True, tag="send_audio"):
     """Caller's sound for the model; 20 to 100 ms."""
 
@@ -351,7 +365,7 @@ ModelEvent = (
 AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
 
 LineCommand = Play | Mark | Clear | HangUp
-ModelCommand = SendAudio | SendText | SendToolResult | CloseModel
+ModelCommand = OpenModel | SendAudio | SendText | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
 CallCommand = KeepHeard | Answer | Finish
 AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, assert_never
 from agent import events as e
 from agent.call.downlink import Downlink
 from agent.call.metrics import CallMetrics
+from agent.call.model_leg import ModelLeg
+from agent.call.tool_calls import ToolCalls
 from agent.call.turns import Agent, Sign, Turns
-from agent.call.uplink import Uplink
+from agent.call.uplink import LEAD_IN, Uplink
 from agent.errors import OwnFault
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class Timer(StrEnum):
     SPEAK = "speak"  # the model ended the call and says nothing
     LINGER = "linger"  # the last words were heard; the model has not said that it is done
     REFUSE = "refuse"  # an interrupted generation never completed
+    MOMENT = "moment"  # the session was lost, and the caller hears nothing
 
 
 class CallMachine:
@@ -107,10 +110,10 @@ class CallMachine:
         self._options = options
         self._uplink = Uplink(options.uplink, 0.0)
         self._downlink = Downlink(options.playout)
+        self._leg = ModelLeg(options.leg)
+        self._tools = ToolCalls()
         self._timers: dict[Timer, float] = {}
         self._out: list[e.AnyCommand] = []
-        self._model = False  # whether there is a session, ready or not
-        self._tools: set[str] = set()
 
     # ---- the interface
 
@@ -129,14 +132,15 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When to call `tick`, None where only an event can change anything."""
-        times = [*self._timers.values(), self._downlink.playout.deadline(), self._uplink.deadline()]
+        legs = (self._downlink.playout, self._uplink, self._leg)
+        times = [*self._timers.values(), *(leg.deadline() for leg in legs)]
         return min((at for at in times if at is not None), default=None)
 
     # ---- the call's life
 
     def _call_started(self, event: e.CallStarted, now: float) -> None:
         self._uplink = Uplink(self._options.uplink, now)
-        self._model = True
+        self._open_model(now)
         self._timers[Timer.ANSWER] = now + self._options.answer_within
         if self.own.disclosure is not None:
             self._say(self.own.disclosure)
@@ -187,8 +191,7 @@ class CallMachine:
         self._model_gone()
         self._keep_heard(now, everything=True)
         self._downlink.playout.detach(now)
-        self._out.extend(e.CancelTool(id=tool) for tool in sorted(self._tools))
-        self._tools.clear()
+        self._out.extend(self._tools.stop())
         self._out.extend((e.HangUp(), e.Finish(self.reason or "internal_error")))
 
     def _fired(self, timer: Timer, now: float) -> None:
@@ -211,6 +214,8 @@ class CallMachine:
                 self._go(Signal.HEARD_OUT, now)
             case Timer.REFUSE:
                 self.turns.move(Sign.GONE)
+            case Timer.MOMENT:
+                self._say(self.own.moment)
             case _:
                 assert_never(timer)
 
@@ -270,8 +275,14 @@ class CallMachine:
     # ---- the agent
 
     def _model_ready(self, event: e.ModelReady, now: float) -> None:
+        owed = self._leg.opened(now)
+        self._timers.pop(Timer.MOMENT, None)
+        repeated = self._leg.plan.keep_audio and self._uplink.again()
+        if not self.turns.answered:
+            self._uplink.say(e.SendText(self._options.greeting))
+        elif owed and not repeated:
+            self._uplink.say(e.SendText(self._options.go_on))
         self._uplink.open()
-        self._uplink.say(e.SendText(self._options.greeting))
 
     def _model_audio(self, event: e.ModelAudio, now: float) -> None:
         if self.turns.state is Agent.REFUSING:
@@ -291,11 +302,13 @@ class CallMachine:
     def _generation_complete(self, event: e.GenerationComplete, now: float) -> None:
         if self.turns.move(Sign.GENERATED) is Agent.SPEAKING:
             self._downlink.end_utterance()
+            self._safe(now)
 
     def _turn_complete(self, event: e.TurnComplete, now: float) -> None:
         self._timers.pop(Timer.REFUSE, None)
         if self.turns.move(Sign.COMPLETE) is Agent.SPEAKING:
             self._downlink.end_utterance()
+        self._safe(now)
 
     def _interrupted(self, event: e.Interrupted, now: float) -> None:
         if self.turns.move(Sign.INTERRUPTED) in {Agent.SPEAKING, Agent.SPOKEN}:
@@ -323,43 +336,103 @@ class CallMachine:
     # ---- the session and its tools
 
     def _tool_called(self, event: e.ToolCalled, now: float) -> None:
-        self._tools.add(event.id)
-        self._out.append(e.StartTool(event.id, event.name, event.args))
+        self._carry(self._tools.called(event))
 
     def _tools_cancelled(self, event: e.ToolsCancelled, now: float) -> None:
-        for tool in event.ids:
-            if tool in self._tools:
-                self._tools.discard(tool)
-                self._out.append(e.CancelTool(tool))
+        self._carry(self._tools.cancelled(event.ids))
 
     def _tool_finished(self, event: e.ToolFinished, now: float) -> None:
-        if event.id not in self._tools:
-            return  # cancelled: it must not be answered (Live API: `toolCallCancellation`)
-        self._tools.discard(event.id)
-        self.metrics.tools += 1
-        self._uplink.say(e.SendToolResult(event.id, event.name, event.response))
-        if event.effect is not None and self.phase in {Phase.TALKING, Phase.ENDING}:
+        counts, commands = self._tools.finished(event)
+        self._carry(commands)
+        self.metrics.tools = self._tools.answered
+        if counts and event.effect is not None and self.phase in {Phase.TALKING, Phase.ENDING}:
             self._go(Signal.GOODBYE, now, "agent_hung_up")
             if self.turns.caller_spoke_since_reply():
                 self._timers[Timer.SPEAK] = now + self._options.speak_within
 
+    def _carry(self, commands: list[e.AnyCommand]) -> None:
+        """Commands for tools go at once, answers for the model in their turn."""
+        for command in commands:
+            if isinstance(command, e.SendToolResult):
+                self._uplink.say(command)
+            else:
+                self._out.append(command)
+
     def _model_usage(self, event: e.ModelUsage, now: float) -> None:
         self.metrics.bill(event)
 
+    def _model_handle(self, event: e.ModelHandle, now: float) -> None:
+        if self._leg.snapshot(event.handle, event.resumable):
+            self.turns.saved()
+            self._tools.snapshot()
+            self._safe(now)
+
+    def _model_going_away(self, event: e.ModelGoingAway, now: float) -> None:
+        self._leg.going_away(event.seconds, now)
+
     def _model_ended(self, event: e.ModelEnded, now: float) -> None:
+        owed = self.turns.owes_answer()
         if self.phase is Phase.ENDING:
             self._model_gone()
+        elif self._leg.lost(event.fate, now, owed=owed):
+            self._session_gone()
+            if not self._leg.plan.keep_audio:
+                self._uplink.close()
+            if self.phase is Phase.TALKING and self._leg.without_session_since() == now:
+                self._timers[Timer.MOMENT] = now + self._options.moment_after
         else:
             self._close_with(self.own.trouble, "model_lost", now)
 
+    def _look_after_model(self, now: float) -> None:
+        """Open the next session when its time has come, hop in a silent moment, give up when it takes too long."""
+        if self._leg.due(now):
+            self._open_model(now)
+        elif self._leg.out_of_time(now):
+            self._close_with(self.own.trouble, "model_lost", now)
+        elif self._leg.ends_soon(now) and self._leg.hop_due(now, self._quiet_since(now)):
+            self._leg.hop(now, owed=self.turns.owes_answer())
+            self._session_gone()
+            self._order_model()
+
+    def _open_model(self, now: float) -> None:
+        self._leg.open(now)
+        self._order_model()
+
+    def _order_model(self) -> None:
+        plan = self._leg.plan
+        memory = self.turns.memory(everything=not plan.resume)
+        handle = self._leg.handle if plan.resume else ""
+        self._out.append(e.OpenModel(handle=handle, memory=memory, smaller=plan.smaller))
+
+    def _session_gone(self) -> None:
+        """What there was of a session is over; what it said and what was said to it stays."""
+        self._timers.pop(Timer.REFUSE, None)
+        self._uplink.pause()
+        self._tools.session_gone()
+        if self.turns.move(Sign.GONE) is Agent.SPEAKING:
+            self._downlink.end_utterance()
+
+    def _quiet_since(self, now: float) -> float | None:
+        """Since when nobody speaks and nothing runs; None where somebody does."""
+        busy = self.turns.state is not Agent.QUIET or len(self._tools) > 0
+        if busy or self.turns.speech_since() is not None or self._downlink.unheard(now):
+            return None
+        return self.turns.agent_last_heard()
+
+    def _safe(self, now: float) -> None:
+        """What the caller said is answered, or in a snapshot: only what is not yet has to be kept."""
+        since = self.turns.speech_since()
+        self._uplink.forget(now if since is None else since - LEAD_IN)
+
     def _model_gone(self) -> None:
         """Nobody listens and nobody speaks any more; what was said and queued is still heard."""
-        if self._model:
-            self._model = False
-            self._uplink.close()
+        if not self._leg.gone:
+            self._leg.give_up()
             self._out.append(e.CloseModel())
-            if self.turns.move(Sign.GONE) is Agent.SPEAKING:
-                self._downlink.end_utterance()
+        self._uplink.close()
+        self._timers.pop(Timer.MOMENT, None)
+        if self.turns.move(Sign.GONE) is Agent.SPEAKING:
+            self._downlink.end_utterance()
 
     def _noted(self, event: e.AnyEvent, now: float) -> None:
         """The record has it; the call does nothing about it."""
@@ -368,6 +441,8 @@ class CallMachine:
 
     def _flush(self, now: float) -> list[e.AnyCommand]:
         """The commands of this step, in the order in which they must be carried out."""
+        if self.phase is not Phase.ENDED:
+            self._look_after_model(now)
         if self.phase is not Phase.ENDED:
             self._out.extend(self._downlink.due(now))
             self._out.extend(self._uplink.due(now))
@@ -420,8 +495,8 @@ HANDLERS: dict[type[e.AnyEvent], Callable[[CallMachine, Any, float], None]] = {
     e.ToolCalled: CallMachine._tool_called,
     e.ToolsCancelled: CallMachine._tools_cancelled,
     e.ToolFinished: CallMachine._tool_finished,
-    e.ModelGoingAway: CallMachine._noted,
-    e.ModelHandle: CallMachine._noted,
+    e.ModelGoingAway: CallMachine._model_going_away,
+    e.ModelHandle: CallMachine._model_handle,
     e.ModelUsage: CallMachine._model_usage,
     e.ModelEnded: CallMachine._model_ended,
 }

@@ -7,6 +7,7 @@ import zlib
 import msgspec
 
 from agent.audio.playout import PlayoutOptions
+from agent.call.model_leg import LegOptions
 from agent.events import OwnLineKey, Pcm24k
 
 
@@ -35,25 +36,30 @@ class CallOptions(msgspec.Struct, frozen=True):
 
     Attributes:
         greeting: what the model is asked so that it speaks first.
+        go_on: what a session is asked that replaces another one in the middle of an answer.
         answer_within: ringing ends after this even where the greeting is not in hand (Twilio gives up at 15 s).
         start_within: an answered call whose stream does not start is given up.
         park_within: a call whose stream broke waits this long for the caller to be brought back.
         max_seconds: longest conversation.
         goodbye_within: watchdog of the last words; renewed while they play.
         speak_within: how long a model that ended the call without a word may take to say one.
+        moment_after: how long a caller whose session was lost hears nothing before we say that it takes a moment.
         linger: after the last words were heard, how long the model may take to say that its turn is over.
         refuse_late: how long audio of an interrupted generation is refused where `turnComplete` does not come.
     """
 
     greeting: str
+    go_on: str = "The connection was interrupted for a moment. Answer what the caller said last."
     answer_within: float = 2.0
     start_within: float = 25.0
     park_within: float = 10.0
     max_seconds: float = 3600.0
     goodbye_within: float = 10.0
     speak_within: float = 3.0
+    moment_after: float = 2.0
     linger: float = 1.0
     refuse_late: float = 1.0
+    leg: LegOptions = LegOptions()
     uplink: UplinkOptions = UplinkOptions()
     playout: PlayoutOptions = PlayoutOptions()
 
@@ -76,12 +82,14 @@ class OwnLines(msgspec.Struct, frozen=True):
 
     Attributes:
         trouble: the model is gone and the call ends.
+        moment: the session was lost and a new one is on its way.
         time_limit: the call has lasted as long as it may.
         disclosure: the first words of the call, where the agent's file does not waive them.
     """
 
     trouble: OwnLine
     time_limit: OwnLine
+    moment: OwnLine
     disclosure: OwnLine | None = None
 
     def keys(self) -> dict[str, OwnLineKey]:

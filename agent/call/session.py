@@ -64,6 +64,7 @@ class CallSession:
             e.Mark: self._to_line,
             e.Clear: self._to_line,
             e.HangUp: self._to_line,
+            e.OpenModel: self._to_model,
             e.SendAudio: self._to_model,
             e.SendText: self._to_model,
             e.SendToolResult: self._to_model,

@@ -65,6 +65,10 @@ STATES: dict[tuple[Agent, Sign], Agent] = {
 }
 
 
+MEMORY_LINES = 60
+"""Lines of the conversation that a fresh session is told, the latest; what came before is lost to it."""
+
+
 class Turn(msgspec.Struct):
     """One exchange: what the caller said and what the agent answered. Times are seconds, monotonic; positions are playout's.
 
@@ -109,6 +113,7 @@ class Turns:
             None  # first and last voiced moment since the last reply began
         )
         self._sent: float | None = None
+        self._saved = 0  # turns that the last snapshot knows
 
     @property
     def current(self) -> Turn | None:
@@ -129,6 +134,11 @@ class Turns:
     def caller_last_heard(self) -> float:
         """When there was last a voice on the line since the latest reply began; long ago if never."""
         return self._speech[1] if self._speech else -math.inf
+
+    def agent_last_heard(self) -> float:
+        """When the caller last heard the agent; long ago if never."""
+        times = [turn.last_heard for turn in self.all[-2:] if turn.last_heard is not None]
+        return max(times, default=-math.inf)
 
     def sent(self, now: float, *, speech: bool, position: int) -> None:
         """What has left by now: whether all of the caller's `speech`, and the agent's up to `position`."""
@@ -199,6 +209,37 @@ class Turns:
                 until = at + (min(turn.end, position + samples) - position) / rate
                 turn.first_heard = begin if turn.first_heard is None else turn.first_heard
                 turn.last_heard = until
+
+    # ---- what another session has to know
+
+    @property
+    def answered(self) -> bool:
+        """Whether the agent has said anything at all."""
+        return any(not turn.own for turn in self.all)
+
+    def speech_since(self) -> float | None:
+        """When the caller began to say what is not answered yet; None where all is."""
+        return self._speech[0] if self._speech else None
+
+    def owes_answer(self) -> bool:
+        """Whether the caller waits for the agent: nothing answers his last words, or the answer broke off."""
+        return self._speech is not None or self.state is Agent.SPEAKING
+
+    def saved(self) -> None:
+        """The model has a snapshot of the conversation up to here."""
+        self._saved = len(self.all)
+
+    def memory(self, *, everything: bool) -> str:
+        """What was said, a line each: since the last snapshot, or (a session without one) in the whole call."""
+        lines: list[str] = []
+        for turn in self.all[0 if everything else self._saved :]:
+            if turn.caller.strip():
+                lines.append(f"Caller: {turn.caller.strip()}")
+            if not turn.own and (said := _agent_line(turn, 0.0).heard):
+                lines.append(f"You: {said}")
+        if everything and self._words.strip():
+            lines.append(f"Caller: {self._words.strip()}")
+        return "\n".join(lines[-MEMORY_LINES:])
 
     # ---- the record
 

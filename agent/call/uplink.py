@@ -1,14 +1,17 @@
-"""The caller's audio on its way to the model: upsampled, kept while nobody listens, paced.
+"""The caller's audio on its way to the model: upsampled, kept while nobody listens, paced, and kept until it is safe.
 
 In steady state each 20 ms frame leaves at once. Where a backlog has formed (the session was not ready, or was slow) it goes in
 order, merged into larger messages and at a bounded multiple of real time, with live audio queueing behind it. Words and tool
 results overtake audio. Whatever a full buffer drops is counted in seconds, oldest first, and nothing is dropped silently.
+
+What was sent is not safe yet: a session that goes on from a snapshot has not heard what came after it. So sound is kept until it is
+answered or in a snapshot, and a new session hears the unanswered utterance from its start (`again`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agent.audio.level import SpeechMeter
 from agent.audio.resample import Upsample8to16
@@ -22,13 +25,27 @@ RATE = Pcm16k.rate
 HEADROOM = 0.9
 """Share of the permitted speed that the refill uses; the rest is the burst that the bucket may hold."""
 
+LEAD_IN = 0.3
+"""Seconds before the first voiced frame that belong to an utterance: a soft onset is no voice to the meter."""
+
+
+class Sound(NamedTuple):
+    """A piece of the caller's audio at the model's rate: when its last sample came, and whether a voice is in it."""
+
+    pcm: Pcm16k
+    at: float
+    voiced: bool
+
 
 class Uplink:
     """Paces what one call sends to its model.
 
     Args:
         options: sizes and limits.
-        now: seconds, monotonic.
+        now: the machine's time.
+
+    Attributes:
+        dropped: seconds of audio that a full buffer, or the end of a session, kept from the model.
     """
 
     def __init__(self, options: UplinkOptions, now: float) -> None:
@@ -36,14 +53,15 @@ class Uplink:
         self._resample = Upsample8to16()
         self._meter = SpeechMeter()
         self._urgent: deque[ModelCommand] = deque()
-        self._audio: deque[bytes] = deque()
+        self._audio: deque[Sound] = deque()
         self._waiting = 0  # samples in _audio
+        self._sent: deque[Sound] = deque()  # neither answered nor in a snapshot
         self._ready = False
         self._sent_at: deque[float] = deque(maxlen=options.messages)
         self._credit = options.merged  # seconds of audio that may go now
         self._credited_at = now
         self._unsent_speech = 0  # samples that must leave before all of the caller's speech has
-        self.dropped = 0.0  # seconds
+        self.dropped = 0.0
 
     @property
     def waiting(self) -> float:
@@ -55,33 +73,66 @@ class Uplink:
         """Whether everything the caller said is on its way to the model."""
         return self._unsent_speech <= 0
 
+    # ---- the session
+
     def open(self) -> None:
         """The session hears us from now on."""
         self._ready = True
 
-    def close(self) -> None:
-        """Nobody listens any more; what waits is lost and counted."""
+    def pause(self) -> None:
+        """The session is gone and another one will come: what waits goes on waiting."""
         self._ready = False
         self._urgent.clear()
+
+    def close(self) -> None:
+        """Nobody listens any more; what waits is lost and counted."""
+        self.pause()
+        self._sent.clear()
         while self._audio:
-            self._drop(self._audio.popleft())
+            self._drop()
+
+    def again(self) -> bool:
+        """Send the unanswered utterance once more, from its start, ahead of what waits; says whether there is one."""
+        spoken = next((n for n, sound in enumerate(self._sent) if sound.voiced), None)
+        if spoken is None:
+            self._sent.clear()
+            return False
+        begin = self._sent[spoken].at - LEAD_IN
+        repeated = [sound for sound in self._sent if sound.at >= begin]
+        self._sent.clear()
+        self._audio.extendleft(reversed(repeated))
+        self._waiting += sum(sound.pcm.samples for sound in repeated)
+        self._unsent_speech = self._waiting
+        return True
+
+    def forget(self, before: float) -> None:
+        """Sound from before that moment is answered, or in a snapshot: nobody has to hear it again."""
+        while self._sent and self._sent[0].at <= before:
+            self._sent.popleft()
+
+    # ---- what comes
 
     def feed(self, pcm: Pcm8k, now: float) -> bool:
         """Take the caller's next frame; answers whether there is a voice in it."""
-        chunk = self._resample.feed(pcm)
-        self._audio.append(chunk)
-        self._waiting += chunk.samples
         voiced = self._meter.feed(pcm, now)
+        chunk = self._resample.feed(pcm)
+        most = 2 * round(self._options.merged * RATE)
+        for start in range(0, len(chunk), most):
+            piece = chunk if len(chunk) <= most else Pcm16k(chunk[start : start + most])
+            self._audio.append(Sound(piece, now, voiced))
+        self._waiting += chunk.samples
         if voiced:
             self._unsent_speech = self._waiting
         limit = self._options.backlog if self._ready else self._options.before_ready
         while self._waiting > limit * RATE:
-            self._drop(self._audio.popleft())
+            self._drop()
         return voiced
 
     def say(self, command: ModelCommand) -> None:
         """Send a command that is not audio before any audio that waits; kept until the session is ready."""
         self._urgent.append(command)
+
+    # ---- what goes
 
     def due(self, now: float) -> list[ModelCommand]:
         """What to send now, at most `messages` commands in any second."""
@@ -93,7 +144,7 @@ class Uplink:
             if self._urgent:
                 out.append(self._urgent.popleft())
             elif self._may_send():
-                out.append(SendAudio(self._take()))
+                out.append(SendAudio(self._take(now)))
             else:
                 break
             self._sent_at.append(now)
@@ -117,7 +168,7 @@ class Uplink:
 
     @property
     def _next(self) -> int:
-        """Samples of the next message: one frame in steady state, as much as may be merged in a backlog."""
+        """Samples of the next message, at most: one frame in steady state, as much as may be merged in a backlog."""
         return min(self._waiting, round(self._options.merged * RATE))
 
     @property
@@ -137,21 +188,23 @@ class Uplink:
         # The tolerance is one sample: credit is a sum of floats.
         return self._waiting >= self._message and self._credit + 1 / RATE >= self._next / RATE
 
-    def _take(self) -> Pcm16k:
-        wanted = self._next * 2
-        if len(self._audio[0]) == wanted:
-            message = Pcm16k(self._audio.popleft())
-        else:
-            joined = b"".join(self._audio)
-            self._audio = deque([joined[wanted:]] if len(joined) > wanted else [])
-            message = Pcm16k(joined[:wanted])
-        self._left(message.samples)
-        self._credit -= message.seconds
-        return message
+    def _take(self, now: float) -> Pcm16k:
+        """The next message: as many whole pieces as may be merged."""
+        first = self._audio.popleft()
+        pieces, samples = [first], first.pcm.samples
+        while self._audio and samples + self._audio[0].pcm.samples <= self._next:
+            pieces.append(self._audio.popleft())
+            samples += pieces[-1].pcm.samples
+        self._left(samples)
+        self._credit -= samples / RATE
+        self._sent.extend(pieces)
+        self.forget(now - self._options.backlog)
+        return first.pcm if len(pieces) == 1 else Pcm16k(b"".join(piece.pcm for piece in pieces))
 
-    def _drop(self, chunk: bytes) -> None:
-        self._left(len(chunk) // 2)
-        self.dropped += len(chunk) / 2 / RATE
+    def _drop(self) -> None:
+        samples = self._audio.popleft().pcm.samples
+        self._left(samples)
+        self.dropped += samples / RATE
 
     def _left(self, samples: int) -> None:
         self._waiting -= samples

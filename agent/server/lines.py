@@ -48,6 +48,7 @@ class LineStore:
         return OwnLines(
             trouble=self._shipped["trouble"],
             time_limit=self._shipped["time_limit"],
+            moment=self._shipped["moment"],
             disclosure=self._disclosure(agent),
         )
 

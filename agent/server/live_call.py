@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
     from agent.events import LineEvent
-    from agent.models.live import LiveSession
+    from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
 
@@ -46,7 +46,7 @@ class LiveCall:
         self._wiring = wiring
         self._line: MediaStreamLine | None = None
         self._line_is_up = False
-        self._model: LiveSession | None = None
+        self._model: Sessions | None = None
         self._tasks = wiring.tasks_of_call(call, self._child_failed)
         self._recorder = wiring.recorder(call, agent, self._tasks)
         self._machine = wiring.machine(agent)
@@ -115,10 +115,8 @@ class LiveCall:
         feed = self._session.feed
         tools = self._wiring.tools(self.agent)
         self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed)
-        model = self._wiring.model(self.agent, feed, self._tasks)
-        self._model = self._session.model = model
+        self._model = self._session.model = self._wiring.model(self.agent, feed, self._tasks)
         feed(self._started())
-        model.open()
         return await self._session.run()
 
     def _started(self) -> CallStarted:

@@ -25,9 +25,25 @@ LEAVING = """\
 When the caller says goodbye or needs nothing more, say goodbye and call `end_call` in the same turn."""
 
 
-def system_instruction(agent: Persona) -> str:
-    """The session's system instruction: persona, rules of conversation, tools (the order of Live API best practices)."""
-    return "\n\n".join((f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS, LEAVING))
+SINCE = """\
+This call has been going on for a while. Since your last memory of it, this was said:"""
+
+SO_FAR = """\
+This call has been going on for a while; you have greeted the caller already, so do not greet again. This was said so far:"""
+
+
+def system_instruction(agent: Persona, memory: str = "", *, fresh: bool = True) -> str:
+    """The session's system instruction: persona, rules of conversation, tools (the order of Live API best practices).
+
+    Args:
+        agent: who it is.
+        memory: what was said in this call that the session does not remember, a line each.
+        fresh: whether the session remembers nothing.
+    """
+    parts = [f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS, LEAVING]
+    if memory:
+        parts.append(f"{SO_FAR if fresh else SINCE}\n{memory}")
+    return "\n\n".join(parts)
 
 
 def greeting_request(agent: Persona) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -26,13 +26,28 @@ log = structlog.get_logger()
 MadeModel = tuple["LiveModel", "Callable[[], Awaitable[Socket]]"]
 
 
-def gemini(
-    settings: Settings, agent: AgentFile, tools: Sequence[Tool], instruction: str
-) -> MadeModel:
+class Order(NamedTuple):
+    """What a session is opened with, beyond the agent's voice.
+
+    Attributes:
+        tools: what the model may call.
+        instruction: who it is and what it has to know.
+        handle: of the snapshot to go on from; None: a fresh session.
+        without: options to leave out, because a setup with them was refused.
+    """
+
+    tools: Sequence[Tool]
+    instruction: str
+    handle: str | None = None
+    without: frozenset[str] = frozenset()
+
+
+def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
     """A session with Gemini Live in this agent's voice, and how to reach it."""
     options = GeminiOptions(
         model=agent.model or settings.gemini_model,
-        system_instruction=instruction,
+        system_instruction=order.instruction,
+        handle=order.handle,
         voice=agent.voice,
         language=agent.language,
         tools=tuple(
@@ -41,20 +56,18 @@ def gemini(
                 description=tool.declaration.description,
                 parameters=tool.declaration.parameters or {},
             )
-            for tool in tools
+            for tool in order.tools
         ),
     )
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     connect = gemini_connector(settings.gemini_url, settings.gemini_api_version, key)
-    session = GeminiSession(options, version=settings.gemini_api_version)
+    session = GeminiSession(options, version=settings.gemini_api_version, without=order.without)
     for warning in session.warnings:
         log.warning(warning)
     return session, connect
 
 
-MODELS: dict[str, Callable[[Settings, AgentFile, Sequence[Tool], str], MadeModel]] = {
-    "gemini": gemini
-}
+MODELS: dict[str, Callable[[Settings, AgentFile, Order], MadeModel]] = {"gemini": gemini}
 
 PHONES: dict[str, Callable[[Settings, str, str], PhoneProvider]] = {
     "twilio": lambda settings, auth_token, public_url: Twilio(

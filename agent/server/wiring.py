@@ -19,7 +19,8 @@ from agent.drive.tasks import Tasks
 from agent.errors import UserError
 from agent.models.live import LiveSession
 from agent.server.prompt import greeting_request, system_instruction
-from agent.server.providers import MODELS
+from agent.server.providers import MODELS, Order
+from agent.server.sessions import Sessions
 from agent.storage.flight import FlightRecorder
 from agent.tools.end_call import EndCall
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile, AgentFiles
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
-    from agent.events import ModelEvent
+    from agent.events import ModelEvent, OpenModel
     from agent.server.lines import LineStore
     from agent.server.render import Renderer
     from agent.tools.base import Tool
@@ -104,12 +105,18 @@ class Wiring:
     def tools(self, agent: AgentFile) -> Sequence[Tool]:
         return (EndCall(),)
 
-    def model(
-        self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks
-    ) -> LiveSession:
-        """The session that speaks for this agent."""
+    def model(self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks) -> Sessions:
+        """Whoever speaks for this agent: one session after the other."""
         self.prepare(agent)
-        return self._session(agent, self.tools(agent), system_instruction(agent), sink, tasks)
+
+        def make(
+            wanted: OpenModel, refusal: str, sink: Callable[[ModelEvent], None]
+        ) -> LiveSession:
+            instruction = system_instruction(agent, wanted.memory, fresh=not wanted.handle)
+            order = Order(self.tools(agent), instruction, wanted.handle or None)
+            return self._session(agent, order, sink, tasks)
+
+        return Sessions(make, sink, tasks)
 
     def prepare(self, agent: AgentFile) -> None:
         """Have the agent's disclosure rendered; a stand-in would read out its script instead."""
@@ -121,19 +128,18 @@ class Wiring:
         """Opens sessions that read aloud in the agent's voice; the server's tasks, since no call owns them."""
 
         def open_session(instruction: str, sink: Callable[[ModelEvent], None]) -> LiveSession:
-            return self._session(agent, (), instruction, sink, self.tasks)
+            return self._session(agent, Order((), instruction), sink, self.tasks)
 
         return open_session
 
     def _session(
         self,
         agent: AgentFile,
-        tools: Sequence[Tool],
-        instruction: str,
+        order: Order,
         sink: Callable[[ModelEvent], None],
         tasks: Tasks,
     ) -> LiveSession:
-        protocol, connect = MODELS["gemini"](self.settings, agent, tools, instruction)
+        protocol, connect = MODELS["gemini"](self.settings, agent, order)
         return LiveSession(protocol, connect, sink, self.wakeups, tasks)
 
     def tasks_of_call(self, call: str, failed: Callable[[str, BaseException], None]) -> Tasks:

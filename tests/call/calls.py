@@ -30,6 +30,7 @@ VOICE = Pcm8k(tone(FRAME, 8000))
 SILENCE = Pcm8k(bytes(320))
 
 TROUBLE = OwnLine("trouble", "I am sorry, I have lost my connection.", speech(1.0))
+MOMENT = OwnLine("moment", "One moment, please.", speech(0.5))
 LIMIT = OwnLine("time_limit", "We have reached the end of the time.", speech(1.0))
 HELLO = OwnLine("disclosure", "You are speaking with an automated assistant.", speech(1.0))
 
@@ -42,7 +43,12 @@ class Bench:
     """
 
     def __init__(self, *, disclosure: bool = False, options: CallOptions | None = None) -> None:
-        own = OwnLines(trouble=TROUBLE, time_limit=LIMIT, disclosure=HELLO if disclosure else None)
+        own = OwnLines(
+            trouble=TROUBLE,
+            time_limit=LIMIT,
+            moment=MOMENT,
+            disclosure=HELLO if disclosure else None,
+        )
         self.machine = CallMachine(options or CallOptions(greeting="Greet the caller."), own)
         self.now = 100.0
         self.log: list[tuple[float, e.AnyCommand]] = []

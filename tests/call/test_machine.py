@@ -314,10 +314,10 @@ def test_marks_that_do_not_come_back_mean_that_the_line_is_lost() -> None:
     assert bench.all(e.HangUp)
 
 
-@pytest.mark.parametrize("code", [1000, 1006, 1007, 1008, 1011, None])
-def test_a_lost_model_is_told_in_an_honest_sentence(code: int | None) -> None:
+@pytest.mark.parametrize("code", [1007, 1008, 1011, None])
+def test_a_model_that_is_lost_for_good_is_told_in_an_honest_sentence(code: int | None) -> None:
     bench = talking()
-    bench.tell(e.ModelEnded(Fate.RESUME, code, "gone"))
+    bench.tell(e.ModelEnded(Fate.FATAL, code, "gone"))
     bench.run(0.9)
     assert bench.ended(None)
     bench.run(0.3)
@@ -328,7 +328,7 @@ def test_a_lost_model_is_told_in_an_honest_sentence(code: int | None) -> None:
 def test_what_was_generated_is_heard_before_that_sentence() -> None:
     bench = talking()
     bench.answer(1.0, "We open at eight.", complete=False)
-    bench.tell(e.ModelEnded(Fate.RESUME, 1006, ""))
+    bench.tell(e.ModelEnded(Fate.FATAL, 1011, "quota"))
     bench.run(2.3)
     assert bench.ended("model_lost")
     assert len(bench.heard) / 16000 == pytest.approx(3.0, abs=0.07)
@@ -344,7 +344,7 @@ def test_a_model_that_is_lost_while_it_rings_ends_the_call_unanswered() -> None:
 def test_a_model_that_is_lost_after_the_answer_is_told_to_the_caller() -> None:
     bench = Bench()
     bench.run(2.5)
-    bench.tell(e.ModelEnded(Fate.RESUME, None, "setup was not answered"))
+    bench.tell(e.ModelEnded(Fate.FATAL, None, "setup was not answered"))
     bench.connect()
     bench.run(1.5)
     assert bench.ended("model_lost")
@@ -379,7 +379,6 @@ def test_keys_and_notices_change_nothing() -> None:
     count = len(bench.log)
     for event in (
         e.LineDigit("5"),
-        e.ModelGoingAway(50.0),
         e.ModelHandle("h", resumable=True),
         e.CallerActivity(active=False),
     ):

@@ -1,0 +1,105 @@
+"""Which tools run for the model, so that each call is answered exactly once, also by a session that did not make it.
+
+A session that goes on from a snapshot has forgotten the calls it made after it, and makes them again with new ids. The same name
+with the same arguments is the same wish then: it gets the first one's answer, and the tool does not run twice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from agent.events import CancelTool, SendToolResult, StartTool
+
+if TYPE_CHECKING:
+    from agent.events import AnyCommand, ToolCalled, ToolFinished
+
+
+class Wish(NamedTuple):
+    """A tool call without its id: its name and canonical arguments."""
+
+    name: str
+    args: bytes
+
+
+class ToolCalls:
+    """The tool calls of one call.
+
+    Attributes:
+        answered: calls that were answered.
+    """
+
+    def __init__(self) -> None:
+        self.answered = 0
+        self._running: dict[str, Wish] = {}  # by the id that the tool was started with
+        self._answer_to: dict[str, str] = {}  # that id -> the id the present session knows it by
+        self._orphans: set[str] = (
+            set()
+        )  # started for a session that is gone, and not asked for again
+        self._done: dict[Wish, dict[str, Any]] = {}  # answered since the last snapshot
+        self._repeats = False  # whether the present session may ask again for what is done
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def called(self, event: ToolCalled) -> list[AnyCommand]:
+        """The model wants a tool."""
+        wish = Wish(event.name, msgspec.json.encode(event.args, order="sorted"))
+        if self._repeats and wish in self._done:
+            self.answered += 1
+            return [SendToolResult(event.id, event.name, self._done[wish])]
+        for orphan in sorted(self._orphans):
+            if self._running[orphan] == wish:
+                self._orphans.discard(orphan)
+                self._answer_to[orphan] = event.id
+                return []
+        self._running[event.id] = wish
+        self._answer_to[event.id] = event.id
+        return [StartTool(event.id, event.name, event.args)]
+
+    def cancelled(self, ids: list[str]) -> list[AnyCommand]:
+        """The model wants no answer to these; unknown ids are nobody's."""
+        known = {answer: started for started, answer in self._answer_to.items()}
+        stopped: list[AnyCommand] = []
+        for started in (known[each] for each in ids if each in known):
+            if started in self._running and started not in self._orphans:
+                self._forget(started)
+                stopped.append(CancelTool(started))
+        return stopped
+
+    def finished(self, event: ToolFinished) -> tuple[bool, list[AnyCommand]]:
+        """A tool has an answer; says whether it still counts, and what the model is sent."""
+        wish = self._running.get(event.id)
+        if wish is None:
+            return False, []
+        asked_by, orphaned = self._answer_to[event.id], event.id in self._orphans
+        self._forget(event.id)
+        self._done[wish] = event.response
+        if orphaned:
+            return True, []  # nobody to tell; told when it is asked for again
+        self.answered += 1
+        return True, [SendToolResult(asked_by, event.name, event.response)]
+
+    def session_gone(self) -> None:
+        """The session that asked is gone; its tools run on, since what they do is done once."""
+        self._orphans |= self._running.keys()
+        self._repeats = True
+
+    def snapshot(self) -> None:
+        """The model remembers all answers up to here."""
+        self._done.clear()
+        self._repeats = False
+
+    def stop(self) -> list[AnyCommand]:
+        """The call is over."""
+        stopped: list[AnyCommand] = [CancelTool(started) for started in sorted(self._running)]
+        self._running.clear()
+        self._answer_to.clear()
+        self._orphans.clear()
+        return stopped
+
+    def _forget(self, started: str) -> None:
+        del self._running[started]
+        del self._answer_to[started]
+        self._orphans.discard(started)

@@ -1,0 +1,88 @@
+"""A call's model, whichever session it is just now: one after the other, never two at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import Fate, UserError
+from agent.events import ModelEnded, OpenModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.drive.tasks import Tasks
+    from agent.events import ModelCommand, ModelEvent
+    from agent.models.live import LiveSession
+
+log = structlog.get_logger()
+
+
+class Sessions:
+    """The sessions of one call; has the shape of the call's `Model` port.
+
+    The service refuses a second socket while the first one lives (1011), so the old one is closed before the new one is opened.
+    What a session tells after it was replaced means nothing any more.
+
+    Args:
+        make: makes the session that an `OpenModel` asks for, told why the last setup was refused (empty: it was not).
+        sink: takes the events of the session that there is.
+        tasks: the call's.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[OpenModel, str, Callable[[ModelEvent], None]], LiveSession],
+        sink: Callable[[ModelEvent], None],
+        tasks: Tasks,
+    ) -> None:
+        self._make = make
+        self._sink = sink
+        self._tasks = tasks
+        self._current: LiveSession | None = None
+        self._serial = 0
+        self._refusal = ""
+
+    def send(self, command: ModelCommand) -> None:
+        """Carry out a command; never waits."""
+        if isinstance(command, OpenModel):
+            self._replace(command)
+        elif self._current is not None:
+            self._current.send(command)
+
+    async def close(self) -> None:
+        """Leave the session that there is."""
+        self._serial += 1
+        if self._current is not None:
+            await self._current.close()
+
+    def _replace(self, command: OpenModel) -> None:
+        old = self._current
+        self._serial += 1
+        serial = self._serial
+
+        def sink(event: ModelEvent) -> None:
+            if serial == self._serial:
+                self._note(event)
+                self._sink(event)
+
+        try:
+            new = self._make(command, self._refusal, sink)
+        except UserError as error:
+            log.error("the model's session cannot be set up", why=str(error))
+            sink(ModelEnded(Fate.FATAL, None, str(error)))
+            return
+        self._current = new
+        self._tasks.start("model switch", self._switch(old, new, serial))
+
+    async def _switch(self, old: LiveSession | None, new: LiveSession, serial: int) -> None:
+        if old is not None:
+            await old.close()
+        if serial == self._serial:
+            new.open()
+
+    def _note(self, event: ModelEvent) -> None:
+        if isinstance(event, ModelEnded):
+            self._refusal = event.reason if event.fate is Fate.STEP_DOWN else ""
+            log.warning("model session ended", fate=event.fate, code=event.code, why=event.reason)
