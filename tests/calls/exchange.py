@@ -12,7 +12,7 @@ import re
 import socket
 import sqlite3
 import wave
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
@@ -27,6 +27,7 @@ from agent.config.agent_file import AgentFiles
 from agent.config.settings import Settings
 from agent.drive.logs import configure as configure_logs
 from agent.server.app import Building, build
+from agent.server.lines import SHIPPED
 from agent.server.register import derive
 from agent.server.run import Server, configure
 from agent.simulator.brain import BenchBrain, speechlike
@@ -51,9 +52,12 @@ FROM, TO, FALLBACK = "+12025550143", "+12025550100", "+12025550177"
 CANARIES = (AUTH_TOKEN, GEMINI_KEY, *(number.removeprefix("+") for number in (FROM, TO, FALLBACK)))
 ACCOUNT = "AC" + "0" * 32
 
-TONES = {"trouble": 1000, "time_limit": 1400, "disclosure": 1800}
+TONES = {"trouble": 1000, "time_limit": 1400, "disclosure": 1800, "moment": 2200}
 """Hertz of our own lines: no harmonic of the buzz is near."""
 TONE_SECONDS = 0.4
+
+LEFT_SECONDS = 5.0
+"""How long after a call something of it may be left."""
 
 
 class Heard(NamedTuple):
@@ -160,9 +164,11 @@ class Exchange:
 
     # ---- what is left
 
-    async def record(self, call_sid: str) -> Record:
+    async def record(self, call_sid: str, seconds: float = 5.0) -> Record:
         """The call's one record, once it is closed."""
-        found = await within(5.0, lambda: self._closed(call_sid), f"no final record of {call_sid}")
+        found = await within(
+            seconds, lambda: self._closed(call_sid), f"no final record of {call_sid}"
+        )
         assert isinstance(found, Record)
         return found
 
@@ -187,6 +193,13 @@ class Exchange:
         path = self.folder / "calls" / row.id / "events.jsonl"
         return [msgspec.json.decode(line) for line in path.read_text().splitlines()]
 
+    def transcript(self, call_sid: str) -> list[dict[str, Any]]:
+        """The lines of an ended call's transcript."""
+        (row,) = self.rows(call_sid)
+        path = self.folder / "calls" / row.id / "transcript.json"
+        lines: list[dict[str, Any]] = msgspec.json.decode(path.read_bytes())["lines"]
+        return lines
+
     async def metric(self, name: str) -> float:
         """A counter's value, as Prometheus would read it."""
         async with aiohttp.ClientSession() as http, http.get(self.url + "/metrics") as answer:
@@ -203,7 +216,7 @@ class Exchange:
         """Within 5 s of the end there is no task, no socket and no session more than before the first call."""
         idle = self._idle
         await within(
-            5.0,
+            LEFT_SECONDS,
             lambda: self._running() <= idle and self.building.active == 0,
             lambda: f"left over: {self._running() - idle}, {self.building.active} calls",
         )
@@ -260,7 +273,9 @@ class Quiet(Server):
 def own_lines(folder: Path) -> Iterator[None]:
     """Tones in place of our own spoken lines."""
     folder.mkdir()
-    (folder / "lines.yaml").write_text(yaml.safe_dump({"en": {name: name for name in TONES}}))
+    shipped = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
+    assert set(shipped) == set(TONES)
+    (folder / "lines.yaml").write_text(yaml.safe_dump({"en": shipped}))
     for name, hertz in TONES.items():
         times = np.arange(round(TONE_SECONDS * 24_000)) / 24_000
         tone = (8000 * np.sin(2 * np.pi * hertz * times)).astype("<i2")
@@ -305,18 +320,32 @@ async def exchange(
     faults: tuple[Fault, ...] = (),
     conduct: Conduct | None = None,
     agent: dict[str, Any] | None = None,
+    tones: bool = True,
+    database_seconds: float = 5.0,
     **settings: str,
 ) -> AsyncIterator[Exchange]:
-    """A server that answers calls as long as the context lasts; nothing is left of it, nowhere a secret."""
+    """A server that answers calls as long as the context lasts; nothing is left of it, nowhere a secret.
+
+    Args:
+        folder: all that is written.
+        brain: what speaks.
+        faults: of every session.
+        conduct: how the stand-in for Gemini behaves; quick, unless given.
+        agent: what the agent's file says beside the least.
+        tones: our own lines are tones.
+        database_seconds: how long a call waits for the database: on a machine that is busy with other tests the delivered
+            0.2 s are soon over, and records would lie in the spool for a while.
+        settings: more of the environment.
+    """
     agents = folder / "agents"
     agents.mkdir()
     described = {"name": "Test", "persona": "You answer.", "disclosure": False, "greeting": "Hi."}
     (agents / "test.yaml").write_text(yaml.safe_dump(described | (agent or {})))
     conduct = conduct or Conduct(setup_seconds=0.02, model_delay_seconds=0.02, speed=50.0)
     conduct = msgspec.structs.replace(conduct, faults=faults)
-    # On a machine that is busy with other tests 200 ms is soon over, and the records would lie in the spool for a while.
-    patient = patch("agent.storage.durable.BUDGET", 5.0)
-    with own_lines(folder / "lines"), log_kept(), patient:
+    voices = own_lines(folder / "lines") if tones else nullcontext()
+    patient = patch("agent.storage.durable.BUDGET", database_seconds)
+    with voices, log_kept(), patient:
         async with serving(Options(conduct=conduct), brain) as (gemini, url):
             given = {
                 "GEMINI_URL": url.replace("http", "ws"),

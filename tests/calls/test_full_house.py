@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import aiohttp
+import pytest
 
 from agent.simulator.brain import BenchBrain
 from agent.simulator.gemini_setup import Conduct
+from agent.simulator.phone import Manners
 from agent.simulator.report import AgentSpeaks, Ended
-from tests.calls.exchange import Exchange, exchange, token_of, words
+from tests.calls.exchange import TONE_SECONDS, Exchange, exchange, token_of, within, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +33,7 @@ async def test_above_the_limit_a_caller_hears_that_the_lines_are_busy(tmp_path: 
         assert refused.report.ended is Ended.REJECTED
         assert "busy" in refused.report.said[0]
         assert refused.report.twiml_ms is not None
-        assert refused.report.twiml_ms < 500
+        assert refused.report.twiml_ms < 1000
         assert here.opened == 1
         assert here.rows(SECOND) == []  # a caller who was never taken is a counter, not a call
         assert await here.metric('pickup_refused_total{why="busy"}') == 1
@@ -57,6 +61,17 @@ async def test_a_webhook_that_comes_again_gets_the_same_answer_and_no_second_ses
         for path in ("/twilio/voice", "/twilio/after"):  # late copies of what is long over
             assert "<Hangup" in (await here.post(path, FIRST))[1]
         assert here.opened == 1
+
+
+async def test_a_caller_who_hangs_up_while_it_rings_leaves_nothing_behind(tmp_path: Path) -> None:
+    conduct = Conduct(setup_seconds=1.5)
+    async with exchange(tmp_path, conduct=conduct) as here:
+        ringing = asyncio.ensure_future(here.post("/twilio/voice", FIRST))
+        await within(2.0, lambda: here.opened, "no session was opened")
+        await here.post("/twilio/status", FIRST, CallStatus="canceled")
+        assert "<Hangup" in (await ringing)[1]
+        assert (await here.record(FIRST)).end_reason == "caller_hung_up"
+        await here.settle()  # the session too, before it was ever ready
 
 
 async def test_a_status_that_comes_late_or_twice_changes_nothing(tmp_path: Path) -> None:
@@ -135,3 +150,35 @@ async def ready(here: Exchange) -> int:
     """What `/readyz` answers."""
     async with aiohttp.ClientSession() as http, http.get(here.url + "/readyz") as answer:
         return answer.status
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(40)
+async def test_at_the_time_limit_the_caller_is_told_and_the_call_ends(tmp_path: Path) -> None:
+    talkative = Manners(quiet_s=0.2, repeat=True)
+    async with exchange(tmp_path, MAX_CALL_SECONDS="10") as here:
+        heard = await here.call(
+            words(0.5), call_sid=FIRST, manners=talkative, max_seconds=20.0, status_path=None
+        )
+        assert heard.report.ended is Ended.AGENT_HUNG_UP
+        assert 9.9 < heard.report.seconds < 12.0
+        assert heard.tone("time_limit") == pytest.approx(TONE_SECONDS, abs=0.05)
+        assert (await here.record(FIRST)).end_reason == "time_limit"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_while_the_database_is_locked_calls_go_on_and_their_records_follow(
+    tmp_path: Path,
+) -> None:
+    async with exchange(tmp_path, database_seconds=0.2) as here:
+        with closing(sqlite3.connect(here.folder / "pickup.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            heard = await here.call(words(0.3), call_sid=FIRST)
+            assert heard.report.ended is Ended.CALLER_HUNG_UP
+            assert heard.report.twiml_ms is not None
+            assert heard.report.twiml_ms < 2000
+            assert len(heard.report.heard) == 2
+            assert here.rows(FIRST) == []
+            other.execute("ROLLBACK")
+        assert (await here.record(FIRST, 25.0)).end_reason == "caller_hung_up"

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from itertools import product
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidStatus
 
 from agent.protocols.token import TOKEN_SECONDS, issue
+from agent.server.door import STRANGERS
 from agent.simulator.report import Ended
 from agent.simulator.signature import sign
-from tests.calls.exchange import ACCOUNT, AUTH_TOKEN, Exchange, exchange, token_key
+from tests.calls.exchange import ACCOUNT, AUTH_TOKEN, Exchange, exchange, token_key, within
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,6 +56,21 @@ async def test_a_signature_of_other_fields_or_of_another_path_is_forbidden(tmp_p
         assert here.opened == 0
 
 
+async def test_a_signed_webhook_that_is_no_call_is_refused_with_what_is_wrong(
+    tmp_path: Path,
+) -> None:
+    async with exchange(tmp_path, TWILIO_ACCOUNT_SID=ACCOUNT) as here:
+        for form, status in (
+            ({"CallSid": "../../etc/passwd"}, 400),
+            ({"AccountSid": ""}, 400),
+            ({"AccountSid": "AC" + "1" * 32}, 400),
+            ({"Padding": "x" * 70_000}, 413),
+        ):
+            assert (await here.post("/twilio/voice", SID, **form))[0] == status, form
+        assert here.opened == 0
+        assert await here.metric("pickup_calls_started_total") == 0
+
+
 @pytest.mark.parametrize("upgrade_token", ["", "another token"])
 async def test_a_stream_that_twilio_did_not_sign_is_forbidden_before_it_is_accepted(
     tmp_path: Path, upgrade_token: str
@@ -62,6 +81,27 @@ async def test_a_stream_that_twilio_did_not_sign_is_forbidden_before_it_is_accep
         assert "403" in heard.report.notices[0].detail
         assert here.opened == 0
         assert await here.metric('pickup_forged_total{where="stream"}') == 1
+
+
+async def test_streams_that_only_wait_are_counted_and_the_next_is_turned_away(
+    tmp_path: Path,
+) -> None:
+    async with exchange(tmp_path, MAX_CALLS="1") as here, AsyncExitStack() as open_ones:
+        url = f"{here.url.replace('http', 'ws')}/twilio/media"
+        headers = {"X-Twilio-Signature": sign(AUTH_TOKEN, url)}
+
+        async def opened() -> ClientConnection:
+            socket = connect(url, additional_headers=headers, compression=None)
+            return await open_ones.enter_async_context(socket)
+
+        waiting = [await opened() for _ in range(2 + STRANGERS)]
+        with pytest.raises(InvalidStatus):
+            await opened()
+        await waiting[0].close()
+        await within(2.0, lambda: waiting[0].close_code, "the server does not close")
+        await asyncio.sleep(0.05)
+        await opened()
+        assert here.opened == 0
 
 
 async def test_a_token_that_is_missing_or_wrong_opens_nothing(tmp_path: Path) -> None:
