@@ -75,20 +75,40 @@ class Rig:
         door: Door | None = None,
         seed: int = 1,
         handles: Handles | None = None,
+        before: Rig | None = None,
     ) -> None:
-        self.now = 100.0
+        """Open a session.
+
+        Args:
+            conduct: The stand-in's; None: half a second to set up, a quarter to answer.
+            brain: Who answers; None: a `Parrot`.
+            door: What the request said.
+            seed: Of the stand-in's choices.
+            handles: Shared with another rig.
+            before: The rig of an earlier session of the same stand-in, whose time goes on.
+        """
+        self.now: float = 100.0 if before is None else before.now
         self.parrot = Parrot()
         self.brain: Brain = brain or self.parrot
         self.violations: list[Violation] = []
         self.sent: list[Sent] = []
         self.raw: list[bytes] = []
+        self.updates: list[Sent] = []
         self.other: list[str | Freeze | LatePongs] = []
         self.close: Close | None = None
-        self.record = Ledger().open()
-        conduct = conduct or Conduct(setup_seconds=0.5, model_delay_seconds=0.25)
-        self.house = House(
-            conduct, lambda: self.brain, handles or Handles(), self.violations.append
-        )
+        self.refused: list[bytes] = []
+        self.ledger: Ledger = Ledger() if before is None else before.ledger
+        self.record = self.ledger.open()
+        if before is None:
+            self.house = House(
+                conduct or Conduct(setup_seconds=0.5, model_delay_seconds=0.25),
+                lambda: self.brain,
+                handles or Handles(),
+                self.violations.append,
+                self.refused.append,
+            )
+        else:
+            self.house, self.violations = before.house, before.violations
         self.session = LiveSession(
             door or Door("v1beta", "key"), self.house, self.record, Random(seed)
         )
@@ -121,6 +141,22 @@ class Rig:
         assert self.named("setupComplete"), self.violations
         self.sent.clear()
         return self
+
+    def handle(self) -> str:
+        """The last handle that the session can be resumed from."""
+        updates = [sent.message["sessionResumptionUpdate"] for sent in self.updates]
+        return str([update["newHandle"] for update in updates if update.get("resumable")][-1])
+
+    def over(self, code: int = 1000) -> Rig:
+        """The client closes the connection."""
+        self.session.ended(code, "", self.now)
+        return self
+
+    def resumed(self, handle: str | None = None, **fields: Any) -> Rig:
+        """Open a session of the same stand-in that resumes from a handle: the last of this one."""
+        rig = Rig(before=self, seed=self.record.session + 1)
+        given = self.handle() if handle is None else handle
+        return rig.ready(**{"sessionResumption": {"handle": given}} | fields)
 
     def named(self, name: str) -> list[Sent]:
         """The server messages, or the contents of serverContent, that have a field `name`."""
@@ -160,6 +196,9 @@ class Rig:
                 continue
             self.raw.append(out)
             try:
-                self.sent.append(Sent(self.now, json.loads(out)))
+                sent = Sent(self.now, json.loads(out))
             except json.JSONDecodeError:
                 continue
+            self.sent.append(sent)
+            if "sessionResumptionUpdate" in sent.message:
+                self.updates.append(sent)
