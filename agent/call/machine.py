@@ -13,6 +13,7 @@ ready and the first words are in hand when the caller hears us.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -114,12 +115,15 @@ class CallMachine:
         self._tools = ToolCalls()
         self._timers: dict[Timer, float] = {}
         self._out: list[e.AnyCommand] = []
+        self._speak_at = math.inf  # when the agent's voice is to be looked after again
 
     # ---- the interface
 
     def handle(self, event: e.AnyEvent, now: float) -> list[e.AnyCommand]:
         """Take one event; `now` never goes back."""
         if self.phase is not Phase.ENDED:
+            if type(event) is not e.LineAudio:  # 50 a second, and none changes what the agent says
+                self._speak_at = now
             HANDLERS[type(event)](self, event, now)
         return self._flush(now)
 
@@ -127,14 +131,18 @@ class CallMachine:
         """Do what is due."""
         for timer in [timer for timer, at in self._timers.items() if at <= now]:
             if timer in self._timers:  # another one may have ended the call
+                self._speak_at = now
                 self._fired(timer, now)
         return self._flush(now)
 
     def deadline(self) -> float | None:
         """When to call `tick`, None where only an event can change anything."""
-        legs = (self._downlink.playout, self._uplink, self._leg)
-        times = [*self._timers.values(), *(leg.deadline() for leg in legs)]
-        return min((at for at in times if at is not None), default=None)
+        at = min((self._speak_at, *self._timers.values()))
+        for leg in (self._uplink, self._leg):
+            its = leg.deadline()
+            if its is not None and its < at:
+                at = its
+        return None if at == math.inf else at
 
     # ---- the call's life
 
@@ -388,8 +396,10 @@ class CallMachine:
         if self._leg.due(now):
             self._open_model(now)
         elif self._leg.out_of_time(now):
+            self._speak_at = now
             self._close_with(self.own.trouble, "model_lost", now)
         elif self._leg.ends_soon(now) and self._leg.hop_due(now, self._quiet_since(now)):
+            self._speak_at = now
             self._leg.hop(now, owed=self.turns.owes_answer())
             self._session_gone()
             self._order_model()
@@ -444,17 +454,26 @@ class CallMachine:
         if self.phase is not Phase.ENDED:
             self._look_after_model(now)
         if self.phase is not Phase.ENDED:
-            self._out.extend(self._downlink.due(now))
+            speaks = now >= self._speak_at or self.phase is Phase.ENDING
+            if speaks:
+                self._out.extend(self._downlink.due(now))
             self._out.extend(self._uplink.due(now))
             self.turns.sent(now, speech=self._uplink.speech_sent, position=self._downlink.sent)
-            self._keep_heard(now)
-            if self._downlink.playout.overdue(now):
-                self._out.append(e.HangUp())
-                self._line_ended(e.LineEnded("lost"), now)
-            if self.phase is Phase.ENDING:
-                self._heard_out(now)
+            if speaks:
+                self._follow_the_ear(now)
         out, self._out = self._out, []
         return out
+
+    def _follow_the_ear(self, now: float) -> None:
+        """Keep what was heard; notice a line that is dead, and a goodbye that was heard to its end."""
+        self._keep_heard(now)
+        if self._downlink.playout.overdue(now):
+            self._out.append(e.HangUp())
+            self._line_ended(e.LineEnded("lost"), now)
+        if self.phase is Phase.ENDING:
+            self._heard_out(now)
+        deadline = self._downlink.playout.deadline()
+        self._speak_at = math.inf if deadline is None else deadline
 
     def _heard_out(self, now: float) -> None:
         """Hang up when the last words were heard to their mark and the model has no more."""

@@ -50,6 +50,8 @@ class Uplink:
 
     def __init__(self, options: UplinkOptions, now: float) -> None:
         self._options = options
+        self._message = round(options.message * RATE)  # samples of one in steady state ...
+        self._merged = round(options.merged * RATE)  # ... and, at most, in a backlog
         self._resample = Upsample8to16()
         self._meter = SpeechMeter()
         self._urgent: deque[ModelCommand] = deque()
@@ -116,7 +118,7 @@ class Uplink:
         """Take the caller's next frame; answers whether there is a voice in it."""
         voiced = self._meter.feed(pcm, now)
         chunk = self._resample.feed(pcm)
-        most = 2 * round(self._options.merged * RATE)
+        most = 2 * self._merged
         for start in range(0, len(chunk), most):
             piece = chunk if len(chunk) <= most else Pcm16k(chunk[start : start + most])
             self._audio.append(Sound(piece, now, voiced))
@@ -163,13 +165,9 @@ class Uplink:
         return max(room, self._credited_at + missing / self._refill_rate)
 
     @property
-    def _message(self) -> int:
-        return round(self._options.message * RATE)
-
-    @property
     def _next(self) -> int:
         """Samples of the next message, at most: one frame in steady state, as much as may be merged in a backlog."""
-        return min(self._waiting, round(self._options.merged * RATE))
+        return min(self._waiting, self._merged)
 
     @property
     def _refill_rate(self) -> float:
