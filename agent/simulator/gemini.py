@@ -74,6 +74,7 @@ class _Line:
         self._outbox: deque[Out] = deque()
         self._wake = asyncio.Event()
         self._sleeps_until = 0.0
+        self._frozen = False
 
     def inject(self, fault: faults.Fault) -> None:
         """Let something go wrong now."""
@@ -82,12 +83,13 @@ class _Line:
     async def read(self) -> None:
         """Feed the session until the connection is gone, also while it is closing."""
         receive, hear = self._socket.recv, self._session.receive
-        while True:
+        while not self._frozen:
             try:
                 frame = await receive()
             except ConnectionClosed:
-                break
+                return
             self._push(hear(frame, now()))
+        await self._socket.wait_closed()
 
     async def write(self) -> None:
         """Send what is due, in order, until the session closes or the connection is gone."""
@@ -108,6 +110,7 @@ class _Line:
     async def _put(self, out: bytes | str | Freeze | LatePongs) -> None:
         match out:
             case Freeze():
+                self._frozen = True
                 self._socket.transport.pause_reading()
             case LatePongs(seconds):
                 answer_late(self._socket, seconds)
