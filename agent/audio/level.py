@@ -28,9 +28,19 @@ SILENCE = -100.0
 """dBFS of digital silence: below the smallest level that 16 bits can hold (-90.3)."""
 
 
+def loudness(pcm: Pcm) -> int:
+    """Root mean square of the samples."""
+    return audioop.rms(pcm, 2)
+
+
+def steady(level: int, samples: int) -> bytes:
+    """Sound of this `loudness` and nothing else: a meter cannot tell it from the one that it stands for."""
+    return min(level, 32767).to_bytes(2, "little") * samples
+
+
 def rms(pcm: Pcm) -> float:
     """Level in dBFS (0: a full-scale square wave, -3: a sine); `SILENCE` for nothing."""
-    level = audioop.rms(pcm, 2)
+    level = loudness(pcm)
     return 20 * math.log10(level / FULL_SCALE) if level else SILENCE
 
 

@@ -9,7 +9,8 @@ A call's folder (mode 0700, files 0600) holds
     call.wav        stereo, written by `close`: caller left, agent right     } recorded
     transcript.json
 
-Sound in an event is a reference, `[file, first sample, samples]`; `file` is null where the sound was not kept. Sound in a
+Sound in an event is a reference, `[file, first sample, samples]`. Where the sound was not kept it is `[null, loudness, samples]`,
+with the root mean square of the caller's sound (0 for the model's): whether there was a voice is decided by that. Sound in a
 command is `[samples, crc32]`: the machine makes it again. A tick is a line of kind `tick`, and where recording had to stop
 because the disk failed, the last line is of kind `gap`. These files are records, not logs: no phone number is in them.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from agent.audio.level import loudness
 from agent.events import LineStarted, Pcm, Pcm8k, Pcm24k
 
 if TYPE_CHECKING:
@@ -181,7 +183,7 @@ class Draft:
         if not isinstance(pcm, Pcm):
             raise TypeError(f"a flight record holds no {type(pcm).__name__}")
         if not self.sound or not self._room(pcm):
-            return None, 0, len(pcm) // 2
+            return None, loudness(pcm) if type(pcm) is Pcm8k else 0, len(pcm) // 2
         if type(pcm) is Pcm24k:
             return "model.pcm", self._model.put(self._model.end, pcm), len(pcm) // 2
         return "caller.pcm", self._caller.arrived(self._now, pcm), len(pcm) // 2

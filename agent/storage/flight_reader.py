@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import msgspec
 
+from agent.audio.level import steady
 from agent.errors import StorageError
 from agent.events import AnyCommand, AnyEvent
 from agent.storage.flight_format import encode_commands
@@ -53,11 +54,11 @@ class _Sound:
         self._files: dict[str, BinaryIO] = {}
 
     def decode(self, kind: type[Any], reference: Any) -> Any:
-        """The samples of `[file, first sample, samples]`, as `kind`; silence where they were not kept."""
+        """The samples of `[file, first sample, samples]`, as `kind`; of their loudness where they were not kept."""
         name, begin, samples = reference
         if name is None:
             self.missing = True
-            return kind(2 * samples)
+            return kind(steady(begin, samples))
         if name not in SOUND:
             raise ValueError(f"{name!r} is not a file of sound")
         if name not in self._files:
@@ -76,7 +77,7 @@ class _Sound:
 def read_flight(folder: Path) -> Iterator[Entry]:
     """The entries of a call, in order; ends where recording had to stop, and at a line that a crash tore.
 
-    Sound that was not kept is read as silence of the same length: decisions that count samples come out the same.
+    Sound that was not kept is read as a steady one of the same length and loudness: decisions come out the same.
 
     Raises:
         StorageError: there is no record, or its lines are not what this version reads.

@@ -10,7 +10,7 @@ import pytest
 
 import agent
 from agent.audio import g711
-from agent.audio.level import MeterOptions, SpeechMeter, rms
+from agent.audio.level import MeterOptions, SpeechMeter, loudness, rms, steady
 from agent.events import Pcm8k
 
 FRAME = 160
@@ -41,6 +41,18 @@ def test_levels_in_dbfs() -> None:
     assert rms(Pcm8k(sine)) == pytest.approx(-3.01, abs=0.01)
     assert rms(Pcm8k(b"\x01\x00" * 160)) == pytest.approx(-90.3, abs=0.1)
     assert rms(Pcm8k(bytes(320))) == rms(Pcm8k(b"")) == -100.0
+
+
+@pytest.mark.parametrize("clip", CLIPS, ids=lambda clip: clip.stem)
+def test_a_meter_cannot_tell_sound_from_a_steady_one_as_loud(clip: Path) -> None:
+    with wave.open(str(clip)) as file:
+        pcm = file.readframes(file.getnframes())
+    frames = [Pcm8k(pcm[n : n + 2 * FRAME]) for n in range(0, len(pcm), 2 * FRAME)]
+    stand_ins = [steady(loudness(frame), frame.samples) for frame in frames]
+    voiced = listen(SpeechMeter(), pcm)
+    assert voiced
+    assert listen(SpeechMeter(), b"".join(stand_ins)) == voiced
+    assert steady(32768, 2) == b"\xff\x7f\xff\x7f"
 
 
 def test_silence_is_no_speech() -> None:

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from agent import events as e
+from agent.audio.level import loudness, steady
 from agent.drive.tasks import Tasks
 from agent.errors import Fate, StorageError
 from agent.storage import flight, flight_format
@@ -158,7 +159,9 @@ async def test_without_sound_the_events_are_still_there(make: Callable[..., Desk
     entries = desk.entries()
     assert len(entries) == len(CALL)
     heard = [entry.event.pcm for entry in entries if isinstance(entry.event, e.LineAudio)]
-    assert heard == [bytes(320), bytes(322)]
+    said = [event for _, event, _ in CALL if isinstance(event, e.LineAudio)]
+    assert heard == [steady(loudness(event.pcm), event.pcm.samples) for event in said]
+    assert heard[0] == b"\\\0" * 160  # as loud as it was, and nothing else
     with_sound = [entry for entry in entries if isinstance(entry.event, e.LineAudio | e.ModelAudio)]
     assert [entry for entry in entries if entry.silenced] == with_sound
 
