@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from agent.cli.parts.children import Child
@@ -92,17 +93,22 @@ def _call(settings: Settings, live: bool, wav: list[Path], console: Console) -> 
     options = _caller(wav, LONGEST_LIVE if live else LONGEST)
     data = settings.data_dir.absolute()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with ExitStack() as stack:
-        log = stack.enter_context(tempfile.TemporaryFile())
-        stand_in = None
-        if not live:
-            console.print("starting the stand-in for Gemini Live and the server")
-            stand_in = Child(("simulate", "gemini"), _bare(environment()), log, data)
-            stack.callback(stand_in.stop)
-        token = secrets.token_hex(16)
-        environ = _server_environment(settings, data, token, stand_in)
-        server = Child(("serve", "--port", "0", "--record"), environ, log, data)
-        stack.callback(server.stop)
+    token = secrets.token_hex(16)
+    with tempfile.TemporaryFile() as log, ExitStack() as stack:
+        console.print(
+            "starting " + ("" if live else "the stand-in for Gemini Live and ") + "the server"
+        )
+        try:
+            stand_in = None
+            if not live:
+                stand_in = Child(("simulate", "gemini"), _bare(environment()), log, data)
+                stack.callback(stand_in.stop)
+            environ = _server_environment(settings, data, token, stand_in)
+            server = Child(("serve", "--port", "0", "--record"), environ, log, data)
+            stack.callback(server.stop)
+        except UserError:
+            _show_log(console, log)
+            raise
         follower = Follower(data / "calls")
         options = _at(options, server.url, token)
         caller = asyncio.run(_place(options, follower, console))
@@ -155,6 +161,7 @@ def _server_environment(
         "PICKUP_AGENTS": str(EXAMPLES),
         "TWILIO_AUTH_TOKEN": token,
         "LOG_LEVEL": "warning",
+        "DRAIN_SECONDS": "5",
     }
     if stand_in is not None:
         url = stand_in.url.replace("http", "ws", 1)
@@ -186,7 +193,7 @@ def _transcript(folder: Path | None) -> dict[str, Any]:
 def _say(console: Console, said: Said) -> None:
     colour = {"caller": "cyan", "agent": "green"}.get(said.who, "dim")
     who = f"{said.who:<6}" if said.who else "      "
-    console.print(f"{said.t:6.2f} s  [{colour}]{who}  {said.text}[/]")
+    console.print(f"{said.t:6.2f} s  [{colour}]{who}  {escape(said.text)}[/]", soft_wrap=True)
 
 
 def _show(console: Console, outcome: DemoReport, found: list[Step]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import SecretStr
@@ -25,7 +27,10 @@ STAND_IN_KEY = "stand-in"
 @app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on, instead of HOST.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port, instead of PORT; 0: a free one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port, instead of PORT; 0: a free one."),
+    ] = None,
     stand_in: Annotated[
         bool, typer.Option("--stand-in", help="Answer with the built-in stand-in for Gemini Live.")
     ] = False,
@@ -49,68 +54,83 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     from agent.server.run import Server, configure
 
     configure_logs(settings.log_level, settings.log_format, settings.secrets())
-    local = _only_this_machine(settings)
-    _check_public(settings, local)
-    token = settings.twilio_auth_token.get_secret_value() if settings.twilio_auth_token else ""
-    if not token and not local:
-        raise UserError(
-            "TWILIO_AUTH_TOKEN is not set: without it nobody can tell Twilio's requests from others"
-        )
+    plan = decide(settings, stand_in=stand_in)
     agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
     for name in agents.names():
         agents.get(name)  # a mistake in a file is shown now, not to the first caller
-    child = _model(settings, local, stand_in)
-    listening = _bind(settings.host, settings.port)
-    try:
-        if child is not None:
-            settings = settings.model_copy(
-                update={
-                    "gemini_url": child.url.replace("http", "ws", 1),
-                    "gemini_api_key": SecretStr(STAND_IN_KEY),
-                }
-            )
+    _make_folder(settings.data_dir)
+    with ExitStack() as stack:
+        listening = stack.enter_context(_bind(settings.host, settings.port))
+        if plan.stand_in:
+            _report(f"{plan.stand_in}: the built-in stand-in for Gemini Live answers")
+            child = Child(("simulate", "gemini"), environment())
+            stack.callback(child.stop)
+            url = child.url.replace("http", "ws", 1)
+            settings = settings.model_copy(update={"gemini_url": url})
+        if plan.stand_in or settings.api_key is None:
+            key = SecretStr(STAND_IN_KEY)
+            settings = settings.model_copy(update={"gemini_api_key": key})
         building = Building(
             settings,
             agents,
-            auth_token=token or LOOPBACK_TOKEN,
+            auth_token=plan.token,
             public_url=settings.public_url or _origin(listening),
             recording=record,
         )
-        application = build(building)
-        config = configure(application, settings.host, settings.port)
+        config = configure(build(building), settings.host, settings.port)
         Server(config, building, float(settings.drain_seconds)).run(sockets=[listening])
-    finally:
-        listening.close()
-        if child is not None:
-            child.stop()
 
 
-def _only_this_machine(settings: Settings) -> bool:
-    """Whether nobody else can reach this server."""
-    public = settings.public_url
-    return is_loopback(settings.host) and (
-        public is None or is_loopback(public.partition("://")[2].rpartition(":")[0] or public)
-    )
+class Plan(NamedTuple):
+    """What follows from the settings.
+
+    Attributes:
+        token: what webhooks and streams are signed with.
+        stand_in: why the built-in stand-in answers; empty where it does not.
+    """
+
+    token: str
+    stand_in: str
 
 
-def _check_public(settings: Settings, local: bool) -> None:
+def decide(settings: Settings, *, stand_in: bool) -> Plan:
+    """Say who may call and who answers. A lost secret must never connect callers to a fake, or let strangers in.
+
+    Raises:
+        UserError: something is missing that cannot be done without.
+    """
+    local = _only_this_machine(settings)
     if settings.public_url is None and not local:
         raise UserError(
             f"PUBLIC_URL is not set and HOST={settings.host} can be reached from outside: "
             "set PUBLIC_URL to the origin that Twilio sees, such as https://pickup.example.com"
         )
-
-
-def _model(settings: Settings, local: bool, stand_in: bool) -> Child | None:
-    """Start the stand-in where that is wanted; a lost secret must never connect callers to a fake."""
-    if not stand_in and settings.api_key is not None:
-        return None
-    if not stand_in and not local:
+    token = settings.twilio_auth_token
+    if token is None and not local:
+        raise UserError(
+            "TWILIO_AUTH_TOKEN is not set: without it nobody can tell Twilio's requests from others"
+        )
+    signed_with = token.get_secret_value() if token else LOOPBACK_TOKEN
+    if stand_in:
+        return Plan(signed_with, "--stand-in")
+    if settings.api_key is not None or (local and settings.gemini_url.startswith("ws://")):
+        return Plan(signed_with, "")  # plain ws is somebody's own stand-in, on this machine
+    if not local:
         raise UserError("GEMINI_API_KEY is not set (or give --stand-in to answer with a fake)")
-    if not stand_in and settings.gemini_url.startswith("ws://"):
-        return None  # somebody's own stand-in, which wants no key
-    _report("no GEMINI_API_KEY: the built-in stand-in for Gemini Live answers")
-    return Child(("simulate", "gemini"), environment())
+    return Plan(signed_with, "no GEMINI_API_KEY")
+
+
+def _only_this_machine(settings: Settings) -> bool:
+    """Whether nobody else can reach this server."""
+    public = settings.public_url
+    return is_loopback(settings.host) and (public is None or is_loopback(urlsplit(public).hostname))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"DATA_DIR={folder} cannot be made: {error.strerror}") from None
 
 
 def _bind(host: str, port: int) -> socket.socket:

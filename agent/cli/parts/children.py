@@ -47,10 +47,15 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=errors,
             cwd=folder,
+            start_new_session=True,  # Ctrl-C is for us: we end it when its calls have ended
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
-        self.url = self._listening()
+        try:
+            self.url = self._listening()
+        except BaseException:  # Ctrl-C too: nobody else knows of the child yet
+            self.stop()
+            raise
 
     @property
     def name(self) -> str:
@@ -80,8 +85,9 @@ class Child:
     def _read(self) -> None:
         stdout = self.process.stdout
         assert stdout is not None
-        for line in stdout:
-            self._lines.put(line.decode(errors="replace").rstrip("\n"))
+        with stdout:
+            for line in stdout:
+                self._lines.put(line.decode(errors="replace").rstrip("\n"))
         self._lines.put(None)
 
     def _listening(self) -> str:

@@ -107,12 +107,15 @@ def turns(transcript: dict[str, Any]) -> list[DemoTurn]:
 def barge_in(evidence: Evidence) -> BargeIn:
     """How fast the agent fell silent."""
     clears = evidence.caller.clears
-    interrupted = evidence.follower.at("interrupted")
-    if not clears or not interrupted or evidence.caller.start_now_s is None:
+    if not clears:
         return BargeIn(None, None)
+    stale_ms = round(sum(clear.stale_ms for clear in clears), 1)
+    interrupted = evidence.follower.at("interrupted")
+    if not interrupted or evidence.caller.start_now_s is None:
+        return BargeIn(None, stale_ms)  # stopped by our own means: no `interrupted` to count from
     arrived = evidence.caller.start_now_s + clears[0].at_s
     read = evidence.follower.clock + interrupted[0]
-    return BargeIn(round((arrived - read) * 1000, 1), round(sum(c.stale_ms for c in clears), 1))
+    return BargeIn(round((arrived - read) * 1000, 1), stale_ms)
 
 
 def steps(evidence: Evidence, *, answers: int, interrupts: bool, judged: bool) -> list[Step]:

@@ -93,6 +93,7 @@ class Follower:
             case "line_started":
                 yield Said(t, "", "the caller hears us")
             case "line_ended" | "model_ended" | "call_abandoned":
+                yield from self._flush_caller(t)
                 yield from self._flush_agent(t, "")
                 yield Said(t, "", f"{kind.replace('_', ' ')}: {entry['reason']}")
             case _:
