@@ -45,6 +45,34 @@ def _menu(of: Literal["gemini", "twilio"]) -> Callable[[bool], None]:
     return show
 
 
+GeminiFaults = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="NAME[=VALUE][@MOMENT[xTIMES]]; a moment: SECONDS after setupComplete, or"
+        " audio|speech|heard|reply|tool[N][+SECONDS]; repeatable."
+    ),
+]
+Refused = Annotated[
+    list[str] | None, typer.Option(help="PATH: 1007 names it where a setup holds it; repeatable.")
+]
+RefusedUnnamed = Annotated[
+    list[str] | None, typer.Option(help="PATH: 1007 where a setup holds it; repeatable.")
+]
+Quota = Annotated[
+    int | None, typer.Option(help="Refuse sessions beyond so many at once.", min=0, max=9999)
+]
+SessionLimit = Annotated[
+    float | None,
+    typer.Option(help="Seconds to the end of each session; goAway before.", min=1, max=86_400),
+]
+GoAway = Annotated[
+    float, typer.Option(help="goAway so long before, or a quarter of the limit.", min=0.1)
+]
+Closes = Annotated[
+    list[str] | None, typer.Option(help="CODE@SECONDS: short for --fault close=CODE@SECONDS.")
+]
+
+
 @app.command()
 def gemini(
     port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 0,
@@ -76,37 +104,17 @@ def gemini(
     trace: Annotated[
         bool, typer.Option("--trace", help="Keep time and length of every chunk of audio.")
     ] = False,
-    fault: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NAME[=VALUE][@MOMENT[xTIMES]]; a moment: SECONDS after setupComplete, or"
-            " audio|speech|heard|reply|tool[N][+SECONDS]; repeatable."
-        ),
-    ] = None,
+    fault: GeminiFaults = None,
     faults: Annotated[
         bool,
         typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("gemini")),
     ] = False,
-    refuse: Annotated[
-        list[str] | None,
-        typer.Option(help="PATH: 1007 names it where a setup holds it; repeatable."),
-    ] = None,
-    refuse_unnamed: Annotated[
-        list[str] | None, typer.Option(help="PATH: 1007 where a setup holds it; repeatable.")
-    ] = None,
-    quota: Annotated[
-        int | None, typer.Option(help="Refuse sessions beyond so many at once.", min=0, max=9999)
-    ] = None,
-    session_limit: Annotated[
-        float | None,
-        typer.Option(help="Seconds to the end of each session; goAway before.", min=1, max=86_400),
-    ] = None,
-    goaway: Annotated[
-        float, typer.Option(help="goAway so long before, or a quarter of the limit.", min=0.1)
-    ] = 50.0,
-    close: Annotated[
-        list[str] | None, typer.Option(help="CODE@SECONDS: short for --fault close=CODE@SECONDS.")
-    ] = None,
+    refuse: Refused = None,
+    refuse_unnamed: RefusedUnnamed = None,
+    quota: Quota = None,
+    session_limit: SessionLimit = None,
+    goaway: GoAway = 50.0,
+    close: Closes = None,
 ) -> None:
     """Serve the stand-in for Gemini Live until SIGTERM or Ctrl-C.
 

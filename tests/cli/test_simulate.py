@@ -27,6 +27,7 @@ RUN = CliRunner()
         (["gemini", "--close", "1011@soon"], "'soon' is not a number of seconds"),
         (["gemini", "--fault", "gremlin"], "no fault 'gremlin'"),
         (["gemini", "--refuse", "temperature"], "'temperature' is not a path in the setup"),
+        (["caller", "http://127.0.0.1:9", "--fault", "loss"], "fault 'loss': loss takes SHARE"),
         (["gemini", "--script", "nowhere.yaml"], "nowhere.yaml: cannot read the script"),
     ],
 )
@@ -48,6 +49,9 @@ def test_the_faults_are_listed() -> None:
     assert outcome.exit_code == 0
     assert "goaway-then-silence=SECONDS" in outcome.output
     assert "jitter" not in outcome.output
+    outcome = RUN.invoke(app, ["caller", "--faults"])
+    assert outcome.exit_code == 0
+    assert "jitter=MS" in outcome.output
 
 
 def test_a_recording_that_cannot_be_read_is_the_users_mistake(tmp_path: Path) -> None:
