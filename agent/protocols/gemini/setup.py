@@ -356,7 +356,7 @@ def setup_message(
     values["model"] = endpoint.wire_model(options.model)
     if options.thinking_level is None and options.thinking_budget is None:
         values["thinking_level"] = row.thinking_default
-    if options.language is not None and not row.language_code:
+    if options.language is not None and (not row.language_code or "language" in without):
         values["language"] = None
         values["system_instruction"] = _speak(options)
     values["tools"] = _tools(options, row, without) or None
