@@ -101,9 +101,10 @@ class CallSession:
         Returns:
             The record's `end_reason`.
         """
+        new_future = asyncio.get_running_loop().create_future
         try:
             while self.finished is None:
-                self._stirred = asyncio.get_running_loop().create_future()
+                self._stirred = new_future()
                 if not self._inbox:
                     await self._stirred
                 self._drain()

@@ -29,6 +29,7 @@ from agent.cli.parts.cost import (
     sample,
     scheduling,
 )
+from agent.cli.parts.settle import settle
 from agent.cli.serve import STAND_IN_KEY
 from agent.config.agent_file import EXAMPLES
 from agent.config.settings import Settings, environment
@@ -131,6 +132,7 @@ def _run(crowd: _Crowd) -> list[CallReport]:
         factory = None
     else:
         factory = uvloop.new_event_loop
+    settle()
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(crowd.run())
 

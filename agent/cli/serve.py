@@ -12,6 +12,7 @@ import typer
 from pydantic import SecretStr
 
 from agent.cli.parts.children import Child
+from agent.cli.parts.settle import settle
 from agent.config.settings import Settings, environment, is_loopback
 from agent.errors import UserError
 
@@ -78,7 +79,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
             recording=record,
         )
         config = configure(build(building), settings.host, settings.port)
-        Server(config, building, float(settings.drain_seconds)).run(sockets=[listening])
+        Server(config, building, float(settings.drain_seconds), settle).run(sockets=[listening])
 
 
 class Plan(NamedTuple):

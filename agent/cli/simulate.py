@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from agent.cli.parts.settle import settle
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -168,6 +170,7 @@ def gemini(
 
 
 def _announce(origin: str) -> None:
+    settle()
     print(json.dumps({"listening": origin}), flush=True)
 
 

@@ -95,6 +95,7 @@ class Outbox:
 
     async def run(self) -> None:
         """Write until `end`; raises what `write` raises (`Closed`)."""
+        new_future = asyncio.get_running_loop().create_future
         while True:
             while self._queue:
                 message, ms = self._queue.popleft()
@@ -102,7 +103,7 @@ class Outbox:
                 await self._write(message)
             if not self._open:
                 return
-            self._wake = asyncio.get_running_loop().create_future()
+            self._wake = new_future()
             await self._wake
 
     def _stir(self) -> None:

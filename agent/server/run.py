@@ -14,6 +14,7 @@ import uvicorn
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
     from types import FrameType
 
     from starlette.applications import Starlette
@@ -46,10 +47,18 @@ class Server(uvicorn.Server):
         config: see `configure`.
         calls: the live calls.
         drain_seconds: how long the last call may take.
+        settled: told once that start-up is over, before anybody is told where we listen.
     """
 
-    def __init__(self, config: uvicorn.Config, calls: Drainable, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        calls: Drainable,
+        drain_seconds: float,
+        settled: Callable[[], None] | None = None,
+    ) -> None:
         super().__init__(config)
+        self._settled = settled
         self._calls = calls
         self._drain_ticks = drain_seconds * TICKS
         self._draining = False
@@ -57,6 +66,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept, then say where: parents and tests read this line instead of guessing a port."""
         await super().startup(sockets)
+        if self._settled is not None:
+            self._settled()
         if self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             host = f"[{host}]" if ":" in host else host

@@ -48,7 +48,7 @@ class Moment(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Chunk(msgspec.Struct, frozen=True, array_like=True):
+class Chunk(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One message's audio: when it came or went (seconds, as `Moment.t`), and how many samples."""
 
     t: float

@@ -115,3 +115,17 @@ async def test_the_first_line_says_where_it_listens_once_it_does(
     (line,) = capsys.readouterr().out.splitlines()
     bracketed = f"[{host}]" if ":" in host else host
     assert json.loads(line) == {"listening": f"http://{bracketed}:{port}"}
+
+
+async def test_start_up_is_over_before_anybody_is_told_where_the_server_listens(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    printed: list[str] = []
+    config = configure(Starlette(), "127.0.0.1", 0)
+    running = Server(config, Calls(0), 60.0, lambda: printed.append(capsys.readouterr().out))
+    config.load()
+    running.lifespan = config.lifespan_class(config)
+    await running.startup()
+    await running.shutdown()
+    assert printed == [""]
+    assert "listening" in capsys.readouterr().out

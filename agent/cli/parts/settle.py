@@ -1,0 +1,14 @@
+"""What a process does once its start is over and real time begins."""
+
+from __future__ import annotations
+
+import gc
+
+
+def settle() -> None:
+    """Spare the garbage collector what start-up made, which stays for the life of the process.
+
+    Going through it again takes 20 to 80 ms, and every call stands still meanwhile.
+    """
+    gc.collect()
+    gc.freeze()
