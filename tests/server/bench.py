@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.config.agent_file import AgentFile
-    from agent.models.live import LiveSession
+    from agent.server.sessions import Sessions
     from agent.storage.durable import DurableRecords
     from agent.storage.flight import FlightRecorder
     from agent.storage.records import CallRecord
@@ -44,25 +44,22 @@ def caller(n: int = 1, **fields: Any) -> Caller:
 
 
 class FakeModel:
-    """Speaks as soon as it is asked to, unless `silent`; a `broken` one raises when it is opened."""
+    """A call's model: speaks as soon as it is asked to, unless `silent`; a `broken` one raises when it is opened."""
 
     def __init__(self, sink: Callable[[e.ModelEvent], None], silent: bool, broken: bool) -> None:
         self.sink = sink
         self.sent: list[e.ModelCommand] = []
-        self.opened = 0
         self.closed = 0
         self._silent = silent
         self._broken = broken
 
-    def open(self) -> None:
-        if self._broken:
-            raise ZeroDivisionError
-        self.opened += 1
-        self.sink(e.ModelReady(0.3))
-
     def send(self, command: e.ModelCommand) -> None:
         self.sent.append(command)
-        if isinstance(command, e.SendText) and not self._silent:
+        if isinstance(command, e.OpenModel):
+            if self._broken:
+                raise ZeroDivisionError
+            self.sink(e.ModelReady(0.3))
+        elif isinstance(command, e.SendText) and not self._silent:
             self.speak()
 
     def speak(self) -> None:
@@ -184,12 +181,12 @@ class BenchWiring(Wiring):
 
     def model(
         self, agent: AgentFile, sink: Callable[[e.ModelEvent], None], tasks: Tasks
-    ) -> LiveSession:
+    ) -> Sessions:
         if self.conduct.get("no model"):
             raise ZeroDivisionError
         silent, broken = self.conduct.get("silent", False), self.conduct.get("broken", False)
         self.models.append(FakeModel(sink, silent, broken))
-        return cast("LiveSession", self.models[-1])
+        return cast("Sessions", self.models[-1])
 
     def recorder(self, call: str, agent: AgentFile, tasks: Tasks) -> FlightRecorder:
         self.recorders.append(FakeRecorder())

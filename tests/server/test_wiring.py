@@ -10,7 +10,7 @@ from agent.config.settings import Settings
 from agent.errors import UserError
 from agent.protocols.gemini.session import GeminiSession
 from agent.server.prompt import system_instruction
-from agent.server.providers import MODELS, PHONES
+from agent.server.providers import MODELS, PHONES, Order
 from agent.server.wiring import Wiring
 from agent.tools.end_call import EndCall
 from tests.server.bench import AGENT, Bench
@@ -114,7 +114,9 @@ def test_a_model_is_set_up_as_the_agents_file_says(tmp_path: Path) -> None:
             update={"voice": "Puck", "language": "de-DE"}
         )
         protocol, _ = MODELS["gemini"](
-            Settings.load({"GEMINI_API_KEY": "key"}), agent, [EndCall()], system_instruction(agent)
+            Settings.load({"GEMINI_API_KEY": "key"}),
+            agent,
+            Order((EndCall(),), system_instruction(agent)),
         )
         assert isinstance(protocol, GeminiSession)
         protocol.connecting(1.0)
