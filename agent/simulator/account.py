@@ -2,7 +2,7 @@
 
 A handle is a snapshot: a session that resumes from it knows the utterances that were finished when
 it was issued. Later ones it has forgotten, so the client owes them: as audio, from their start
-(then they are answered), or as text in `clientContent`. An utterance that was going on when the
+(then they are answered), or as text, in `clientContent` or in the new setup's system instruction. An utterance that was going on when the
 connection went is owed as well. What is owed and does not come before anything new is
 `utterance-missing`; what was answered in full and is sent again as audio, so that it is
 answered again, is `utterance-answered-twice`.
@@ -170,6 +170,8 @@ class Account:
         if spoken.answer is Answer.NONE:
             self._counts.answered += 1
             spoken.answer = Answer.BEGUN
+        else:
+            self._counts.begun_again += 1
 
     def complete(self, spoken: Spoken) -> None:
         """Its answer was generated to the end."""

@@ -44,12 +44,13 @@ class Conversation:
         self._account = Account(past.thread, past.memory, record.utterances, around.violated)
         self._listener = Listener(wishes.hearing, manual=wishes.manual)
         self._speaker = Speaker(wishes, around, self._desk, self._account, self._resumable)
-        self._speaker.context_tokens = past.memory.tokens or wishes.tokens
+        self._speaker.context_tokens = past.memory.tokens or len(wishes.instruction) // 4
         self._initial_history = wishes.initial_history
         self._ignored: tuple[Ended, float] | None = None  # fault: a short word, and when it ended
 
     def begin(self, now: float) -> None:
-        """The session is ready."""
+        """The session is ready: what it had forgotten may be in its new instruction."""
+        self._known_again([self._wishes.instruction], answers=False)
         if self._wishes.resumption:
             self._around.agenda.at(now + FIRST_HANDLE_SECONDS, self._resumable)
 

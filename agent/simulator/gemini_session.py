@@ -376,6 +376,7 @@ class LiveSession:
     def _freeze(self, seconds: float, now: float) -> None:
         """Go silent with the socket open; the service lets go of a connection that it has lost."""
         self._mute = True
+        self._record.close_code = LOST.code
         self._out.append(Freeze())
         self._agenda.at(now + seconds, partial(self._close, LOST))
         self._hang_up(now)

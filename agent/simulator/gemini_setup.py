@@ -84,7 +84,7 @@ class Wishes(NamedTuple):
         interrupting: The caller's speech interrupts the model.
         functions: The tools that may be called.
         blocking: Those whose results the model waits for.
-        tokens: Size of what the model is told at the start: persona, and memory where it is seeded.
+        instruction: What the model is told at the start: persona, and memory where it is seeded.
     """
 
     model: str
@@ -98,7 +98,7 @@ class Wishes(NamedTuple):
     initial_history: bool
     functions: frozenset[str]
     blocking: frozenset[str]
-    tokens: int
+    instruction: str
 
 
 def wishes(setup: dict[str, Any]) -> Wishes:
@@ -128,5 +128,5 @@ def wishes(setup: dict[str, Any]) -> Wishes:
         initial_history=setup.get("historyConfig", {}).get("initialHistoryInClientContent", False),
         functions=frozenset(declared),
         blocking=frozenset(name for name, how in declared.items() if how == "BLOCKING"),
-        tokens=sum(map(len, found({"setup": setup}, "setup.systemInstruction.parts.text"))) // 4,
+        instruction="\n".join(found({"setup": setup}, "setup.systemInstruction.parts.text")),
     )

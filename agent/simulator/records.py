@@ -63,6 +63,7 @@ class UtteranceCounts(msgspec.Struct):
         heard_again, told_again: Known to the conversation, and sent again after a resumption as
             audio or as text.
         answered: The first audio of an answer was sent: once per utterance.
+        begun_again: Of these, the answer had begun in an earlier session and began anew.
         missing: Forgotten by a resumption and not sent again.
         answered_twice: Answered in full and answered again.
         answers_lost: The client's own written message interrupted the answer's generation.
@@ -72,6 +73,7 @@ class UtteranceCounts(msgspec.Struct):
     heard_again: int = 0
     told_again: int = 0
     answered: int = 0
+    begun_again: int = 0
     missing: int = 0
     answered_twice: int = 0
     answers_lost: int = 0

@@ -294,6 +294,7 @@ def test_a_half_open_connection_is_silent_until_it_is_dropped_and_may_be_resumed
     handle = rig.handle()
     rig.until(103.6)
     assert rig.other == [Freeze()]
+    assert rig.ledger.stats().live == 0  # as far as the service knows
     sent = len(rig.sent)
     rig.send(TEXT)
     rig.wait(30)

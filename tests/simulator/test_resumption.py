@@ -11,6 +11,7 @@ from agent.simulator.account import ANSWERED_TWICE, MISSING
 from agent.simulator.brain import Call
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.handles import VALID_SECONDS
+from agent.simulator.records import Ledger
 from agent.simulator.script import SCRIPT_FOLDER, SPEECH_FOLDER, Play, ScriptBrain, load, read_clip
 from tests.simulator.live_rig import FUNCTION, QUIET, SPEECH, Parrot, Rig, audio_frame, setup_frame
 
@@ -256,11 +257,33 @@ def test_what_a_short_session_did_not_get_is_still_owed_to_the_next(play: Play) 
     assert [violation.rule for violation in third.violations] == [MISSING]
 
 
+def test_an_answer_that_was_cut_off_may_begin_again_and_is_counted(play: Play) -> None:
+    first, handle = cut_off(play, after=0.8)
+    second = first.resumed(handle)
+    speak(second, "park", rate=4.0)
+    second.wait(8)
+    assert second.audio() == reply_of(play, 1)
+    assert not second.violations
+    assert second.record.utterances.begun_again == 1
+
+
 def test_what_was_answered_in_full_is_told_as_text_and_not_answered_again(play: Play) -> None:
     first, handle = cut_off(play, after=4)
     second = first.resumed(handle)
     second.send(content(WORDS["park"], complete=False))
     speak(second, "cost")
+    second.wait(6)
+    assert second.audio() == reply_of(play, 2)
+    assert not second.violations
+    assert second.record.utterances.told_again == 1
+
+
+def test_what_was_answered_in_full_may_be_told_in_the_system_instruction(play: Play) -> None:
+    first, handle = cut_off(play, after=4)
+    told = f"You are a front desk. What was said meanwhile:\nCaller: {WORDS['park']}\nYou: ..."
+    second = first.resumed(handle, systemInstruction={"parts": [{"text": told}]})
+    second.say(bytes(SPEECH))
+    second.say(SPEECH + QUIET)  # nobody recognises it: the next turn is behind the one told
     second.wait(6)
     assert second.audio() == reply_of(play, 2)
     assert not second.violations
@@ -463,3 +486,10 @@ def test_frames_long_after_the_close_break_a_rule() -> None:
     rig.send(TEXT)
     assert rig.rules() == ["json", "frame-after-close"]
     assert rig.record.frames_after_close == 2
+
+
+def test_setups_that_were_refused_before_are_counted() -> None:
+    ledger = Ledger()
+    for setup in (b"one", b"two", b"one", b"one"):
+        ledger.refused(setup)
+    assert ledger.stats().repeated_setups == 2
