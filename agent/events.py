@@ -339,6 +339,12 @@ class Answer(Command, frozen=True, tag="answer"):
     """Stop ringing: the agent's first words are in hand, or waiting longer would be worse."""
 
 
+class Tell(Command, frozen=True, tag="tell"):
+    """Something for the operator's log, in plain words without secrets or phone numbers."""
+
+    text: str
+
+
 class Finish(Command, frozen=True, tag="finish"):
     """The call is over; the record's `end_reason` is `reason`."""
 
@@ -367,5 +373,5 @@ AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
 LineCommand = Play | Mark | Clear | HangUp
 ModelCommand = OpenModel | SendAudio | SendText | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
-CallCommand = KeepHeard | Answer | Finish
+CallCommand = KeepHeard | Answer | Tell | Finish
 AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, assert_never
 
 from agent import events as e
 from agent.call.downlink import Downlink
+from agent.call.hops import Hop, Hops, Moment
 from agent.call.metrics import CallMetrics
-from agent.call.model_leg import ModelLeg
+from agent.call.model_leg import Leg, ModelLeg
 from agent.call.tool_calls import ToolCalls
 from agent.call.turns import Agent, Sign, Turns
 from agent.call.uplink import LEAD_IN, Uplink
@@ -113,6 +114,7 @@ class CallMachine:
         self._downlink = Downlink(options.playout)
         self._leg = ModelLeg(options.leg)
         self._tools = ToolCalls()
+        self._hops = Hops()
         self._timers: dict[Timer, float] = {}
         self._out: list[e.AnyCommand] = []
         self._speak_at = math.inf  # when the agent's voice is to be looked after again
@@ -196,6 +198,7 @@ class CallMachine:
 
     def _end(self, now: float) -> None:
         self._timers.clear()
+        self._told(self._hops.end(self._uplink.dropped))
         self._model_gone()
         self._keep_heard(now, everything=True)
         self._downlink.playout.detach(now)
@@ -290,6 +293,7 @@ class CallMachine:
             self._uplink.say(e.SendText(self._options.greeting))
         elif owed and not repeated:
             self._uplink.say(e.SendText(self._options.go_on))
+        self._hops.ready(now, asked=not self.turns.answered or (owed and not repeated))
         self._uplink.open()
 
     def _model_audio(self, event: e.ModelAudio, now: float) -> None:
@@ -383,7 +387,7 @@ class CallMachine:
         if self.phase is Phase.ENDING:
             self._model_gone()
         elif self._leg.lost(event.fate, now, owed=owed):
-            self._session_gone()
+            self._session_gone(now)
             if not self._leg.plan.keep_audio:
                 self._uplink.close()
             if self.phase is Phase.TALKING and self._leg.without_session_since() == now:
@@ -401,7 +405,7 @@ class CallMachine:
         elif self._leg.ends_soon(now) and self._leg.hop_due(now, self._quiet_since(now)):
             self._speak_at = now
             self._leg.hop(now, owed=self.turns.owes_answer())
-            self._session_gone()
+            self._session_gone(now)
             self._order_model()
 
     def _open_model(self, now: float) -> None:
@@ -414,13 +418,35 @@ class CallMachine:
         handle = self._leg.handle if plan.resume else ""
         self._out.append(e.OpenModel(handle=handle, memory=memory, smaller=plan.smaller))
 
-    def _session_gone(self) -> None:
+    def _session_gone(self, now: float) -> None:
         """What there was of a session is over; what it said and what was said to it stays."""
+        broke_off = self.turns.state is Agent.SPEAKING
+        dropped = self._uplink.dropped
+        if not self._leg.plan.keep_audio:
+            dropped -= self._uplink.unanswered
+        planned = self._leg.state is Leg.OPENING
+        self._told(self._hops.gone(now, planned=planned, broke_off=broke_off, dropped=dropped))
         self._timers.pop(Timer.REFUSE, None)
         self._uplink.pause()
         self._tools.session_gone()
         if self.turns.move(Sign.GONE) is Agent.SPEAKING:
             self._downlink.end_utterance()
+
+    def _follow_hop(self, now: float) -> None:
+        moment = Moment(
+            due=self.turns.owes_answer(),
+            playing=self.phase is Phase.RINGING or self._downlink.playout.unplayed(now) > 0,
+            voice_at=self.turns.caller_last_heard(),
+            speaks=self.turns.state is not Agent.QUIET,
+            caught_up=self._uplink.speech_sent,
+            dropped=self._uplink.dropped,
+        )
+        self._told(self._hops.follow(now, moment))
+
+    def _told(self, hop: Hop | None) -> None:
+        if hop is not None:
+            self.metrics.hops = self._hops.made
+            self._out.append(e.Tell(str(hop)))
 
     def _quiet_since(self, now: float) -> float | None:
         """Since when nobody speaks and nothing runs; None where somebody does."""
@@ -459,6 +485,8 @@ class CallMachine:
                 self._out.extend(self._downlink.due(now))
             self._out.extend(self._uplink.due(now))
             self.turns.sent(now, speech=self._uplink.speech_sent, position=self._downlink.sent)
+            if self._hops.following:
+                self._follow_hop(now)
             if speaks:
                 self._follow_the_ear(now)
         out, self._out = self._out, []

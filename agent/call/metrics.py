@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.call.hops import Hop
+
 if TYPE_CHECKING:
     from agent.events import ModelUsage
 
@@ -45,6 +47,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         refused_ms: audio of interrupted generations that was kept from the caller.
         barge_ins: how often the caller stopped the agent.
         tools: tool calls that were answered.
+        hops: each session that took the place of another, and what that cost the caller; the first 200.
         prompt_tokens, response_tokens: as billed, summed over turns.
     """
 
@@ -54,6 +57,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     refused_ms: float = 0.0
     barge_ins: int = 0
     tools: int = 0
+    hops: list[Hop] = msgspec.field(default_factory=list)
     prompt_tokens: int = 0
     response_tokens: int = 0
 

@@ -32,6 +32,7 @@ class CallSession:
         wakeups: the clock, and who wakes us.
         recorder: keeps what happened.
         answered: called once when the phone may stop ringing.
+        told: takes what the operator should read.
 
     Attributes:
         finished: the record's `end_reason`, as soon as the machine has decided it.
@@ -44,6 +45,7 @@ class CallSession:
         wakeups: Wakeups,
         recorder: Recorder,
         answered: Callable[[], None],
+        told: Callable[[str], None],
     ) -> None:
         self.machine = machine
         self.model: Model | None = None
@@ -55,6 +57,7 @@ class CallSession:
         self._wakeup = wakeups.register(lambda _: self._stir())
         self._recorder = recorder
         self._answered = answered
+        self._told = told
         self._inbox: deque[tuple[float, e.AnyEvent]] = deque()
         self._stirred: asyncio.Future[None] | None = None
         self._behind = False
@@ -72,6 +75,7 @@ class CallSession:
             e.StartTool: self._to_tools,
             e.CancelTool: self._to_tools,
             e.KeepHeard: self._keep,
+            e.Tell: self._tell,
             e.Answer: lambda _: self._answered(),
             e.Finish: self._finish,
         }
@@ -157,6 +161,10 @@ class CallSession:
     def _keep(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.KeepHeard)
         self._recorder.heard(command.at, command.pcm)
+
+    def _tell(self, command: e.AnyCommand) -> None:
+        assert isinstance(command, e.Tell)
+        self._told(command.text)
 
     def _finish(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.Finish)

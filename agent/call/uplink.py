@@ -75,6 +75,11 @@ class Uplink:
         """Whether everything the caller said is on its way to the model."""
         return self._unsent_speech <= 0
 
+    @property
+    def unanswered(self) -> float:
+        """Seconds of the caller's voice that were sent, and are neither answered nor in a snapshot."""
+        return sum(sound.pcm.samples for sound in self._sent if sound.voiced) / RATE
+
     # ---- the session
 
     def open(self) -> None:

@@ -55,6 +55,7 @@ class LiveCall:
             wakeups=wiring.wakeups,
             recorder=self._recorder,
             answered=self._answer,
+            told=log.info,
         )
 
     # ---- the line

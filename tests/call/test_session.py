@@ -83,12 +83,14 @@ class Bench:
         self.recorder = Recorder()
         self.log: list[tuple[str, e.AnyCommand]] = []
         self.answered = 0
+        self.told: list[str] = []
         self.tasks = Tasks("call")
         self.session = CallSession(
             cast("CallMachine", self.machine),
             wakeups=self.wakeups,
             recorder=self.recorder,
             answered=self._answer,
+            told=self.told.append,
         )
         self.session.model = Peer(self.log, "model")
         self.session.tools = Peer(self.log, "tools")
@@ -165,6 +167,15 @@ async def test_every_command_of_the_vocabulary_can_be_carried_out() -> None:
     bench = Bench()
     kinds = set(e.AnyCommand.__args__)
     assert set(bench.session._carry) == kinds
+    await bench.finish()
+
+
+async def test_what_the_operator_should_read_is_told_at_once() -> None:
+    bench = Bench()
+    bench.machine.answers[e.LineDigit] = [e.Tell("hop 412 ms")]
+    bench.session.feed(DIGIT)
+    await settle()
+    assert bench.told == ["hop 412 ms"]
     await bench.finish()
 
 
