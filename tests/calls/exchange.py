@@ -31,12 +31,13 @@ from agent.server.lines import SHIPPED
 from agent.server.register import derive
 from agent.server.run import Server, configure
 from agent.simulator.brain import BenchBrain, speechlike
-from agent.simulator.caller import CallAudio, CallerOptions, run_caller, utterance
+from agent.simulator.caller import SPEECH, CallAudio, CallerOptions, run_caller, utterance
 from agent.simulator.clock import Owner, now
 from agent.simulator.gemini import GeminiStandIn, Options, serving
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.phone import Manners, Utterance
 from agent.simulator.signature import sign
+from agent.simulator.wav import read_phone_wav
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -52,8 +53,18 @@ FROM, TO, FALLBACK = "+12025550143", "+12025550100", "+12025550177"
 CANARIES = (AUTH_TOKEN, GEMINI_KEY, *(number.removeprefix("+") for number in (FROM, TO, FALLBACK)))
 ACCOUNT = "AC" + "0" * 32
 
-TONES = {"trouble": 1000, "time_limit": 1400, "disclosure": 1800, "moment": 2200}
+TONES = {
+    "trouble": 1000,
+    "time_limit": 1400,
+    "disclosure": 1800,
+    "moment": 2200,
+    "still_there": 2600,
+    "unheard": 2820,
+    "repeat": 3180,
+}
 """Hertz of our own lines: no harmonic of the buzz is near."""
+OTHER_TONE = 3420
+"""Hertz of lines that no test listens for."""
 TONE_SECONDS = 0.4
 
 LEFT_SECONDS = 5.0
@@ -222,7 +233,7 @@ class Exchange:
         )
         stats = self.gemini.stats()
         assert stats.live == 0
-        assert stats.violations == []
+        assert not stats.violations, stats.violations
 
     def _running(self) -> set[str]:
         me = asyncio.current_task()
@@ -252,9 +263,11 @@ def token_key() -> bytes:
     return derive(AUTH_TOKEN, "call token")
 
 
-def words(seconds: float, **how: Any) -> Utterance:
-    """Something for the caller to say."""
+def words(seconds: float, *, clip: str = "", **how: Any) -> Utterance:
+    """Something for the caller to say; the first seconds of a shipped clip where it must be like nothing else."""
     pcm = np.frombuffer(speechlike(seconds, 8000), np.int16)
+    if clip:
+        pcm = read_phone_wav(SPEECH / f"{clip}.wav")[: round(8000 * seconds)]
     return utterance(pcm, f"{seconds:g} s of speech", **how)
 
 
@@ -274,9 +287,9 @@ def own_lines(folder: Path) -> Iterator[None]:
     """Tones in place of our own spoken lines."""
     folder.mkdir()
     shipped = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
-    assert set(shipped) == set(TONES)
     (folder / "lines.yaml").write_text(yaml.safe_dump({"en": shipped}))
-    for name, hertz in TONES.items():
+    for name in shipped:
+        hertz = TONES.get(name, OTHER_TONE)
         times = np.arange(round(TONE_SECONDS * 24_000)) / 24_000
         tone = (8000 * np.sin(2 * np.pi * hertz * times)).astype("<i2")
         with wave.open(str(folder / f"{name}.en.wav"), "wb") as file:

@@ -1,0 +1,136 @@
+"""A setup that is refused: the caller gets an agent all the same, at once, and the next caller does not wait for the search."""
+
+from __future__ import annotations
+
+from contextlib import closing
+import sqlite3
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import pytest
+
+from agent.server.verdicts import FILE, read
+from agent.simulator import faults
+from agent.simulator.gemini_setup import Conduct
+from agent.simulator.phone import Manners
+from agent.simulator.report import AgentSpeaks, Ended
+from tests.calls.exchange import AUTH_TOKEN, Exchange, exchange, words
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SLOW = pytest.mark.slow
+
+PATHS = {
+    "voice": "generationConfig.speechConfig.voiceConfig.prebuiltVoiceConfig.voiceName",
+    "transcribe_caller": "inputAudioTranscription",
+    "transcribe_agent": "outputAudioTranscription",
+    "compression_trigger": "contextWindowCompression.triggerTokens",
+    "compression_target": "contextWindowCompression.slidingWindow.targetTokens",
+    "tool_behaviour": "tools.functionDeclarations.behavior",
+    "resumption": "sessionResumption",
+    "tools": "tools",
+}
+"""Every optional field that a call's setup has, and where."""
+
+EXTRA = sorted(set(PATHS) - {"resumption", "tools"})
+FAST = [
+    ("refuse", "voice"),
+    ("refuse-unnamed", "transcribe_agent"),
+    ("refuse-unnamed", "tools"),
+]
+ALL = [
+    pytest.param(how, option, marks=() if (how, option) in FAST else SLOW)
+    for how in ("refuse", "refuse-unnamed")
+    for option in PATHS
+]
+
+
+def sid(n: int) -> str:
+    return f"CA{n:032x}"
+
+
+def wanted(how: str, option: str) -> list[str]:
+    """What the ladder gives up."""
+    if how == "refuse":
+        return {"tools": ["tool_behaviour", "tools"]}.get(option, [option])
+    return EXTRA if option in EXTRA else sorted(PATHS)
+
+
+def figures(here: Exchange, n: int) -> dict[str, Any]:
+    """The figures on a call's record."""
+    with closing(sqlite3.connect(here.folder / "pickup.db")) as database:
+        (row,) = database.execute(
+            "SELECT metrics FROM calls WHERE provider_call_id = ?", (sid(n),)
+        ).fetchall()
+    return cast("dict[str, Any]", msgspec.json.decode(row[0]))
+
+
+@pytest.mark.parametrize(("how", "option"), ALL)
+async def test_whatever_is_refused_the_caller_gets_an_agent_and_the_next_one_at_once(
+    tmp_path: Path, how: str, option: str
+) -> None:
+    fault = faults.parse(f"{how}=setup.{PATHS[option]}")
+    async with exchange(tmp_path, faults=(fault,)) as here:
+        first = await here.call(words(0.3), call_sid=sid(0))
+        tried = here.opened
+        assert first.report.ended is Ended.CALLER_HUNG_UP
+        assert first.report.first_word_ms is not None and first.report.twiml_ms is not None
+        assert first.report.twiml_ms + first.report.first_word_ms < 5000
+        assert len(first.report.heard) >= 2  # the greeting and an answer
+        assert 2 <= tried <= 3
+        await here.record(sid(0))
+        second = await here.call(words(0.3), call_sid=sid(1))
+        assert second.report.ended is Ended.CALLER_HUNG_UP
+        assert len(second.report.heard) >= 2
+        assert here.opened == tried + 1
+        await here.record(sid(1))
+        stats = here.gemini.stats()
+        assert stats.repeated_setups == 0
+        assert stats.refused == tried - 1
+        for n in (0, 1):
+            assert figures(here, n)["left_out"] == wanted(how, option)
+        assert await here.metric("pickup_reduced_setups_total") == 2
+        (kept,) = read(here.folder / FILE)
+        assert (kept.name, kept.left_out) == ("Test", wanted(how, option))
+
+
+async def test_the_verdict_outlives_the_server_and_not_the_agents_file(tmp_path: Path) -> None:
+    fault = faults.parse(f"refuse=setup.{PATHS['voice']}")
+    async with exchange(tmp_path, faults=(fault,)) as here:
+        await here.call(call_sid=sid(0))
+        await here.record(sid(0))
+        wiring = here.building.switchboard._wiring  # type: ignore[union-attr]
+        agent = wiring.agent_for("")
+        known = type(wiring.verdicts)(here.folder / FILE)
+        told = (wiring.settings.gemini_model, agent.digest(), wiring.wall())
+        assert known.left_out(*told) == {"voice"}
+        other = agent.model_copy(update={"voice": "Puck"})
+        assert known.left_out(told[0], other.digest(), told[2]) == frozenset()
+
+
+async def test_a_used_up_quota_is_a_busy_line_and_live_calls_go_on(tmp_path: Path) -> None:
+    async with exchange(tmp_path, faults=(faults.parse("quota=1"),)) as here:
+        heard: list[Any] = []
+
+        def meanwhile(event: Any) -> None:
+            if isinstance(event, AgentSpeaks) and not heard:
+                heard.append(event)
+
+        stays = Manners(quiet_s=0.2, patience_s=0.6, hang_up_after_s=1.5)
+        live = here.call(words(0.3), call_sid=sid(0), on_event=meanwhile, manners=stays)
+        import asyncio
+
+        task = asyncio.ensure_future(live)
+        while not heard:
+            await asyncio.sleep(0.01)
+        for n in (1, 2):
+            refused = await here.call(call_sid=sid(n))
+            assert refused.report.ended is Ended.REJECTED
+            assert "busy" in refused.report.said[0]
+        assert here.opened == 2  # the second of them was not even tried
+        assert await here.metric('pickup_refused_total{why="quota"}') == 1
+        assert await here.metric("pickup_quota_breaker") == 1
+        ended = await task
+        assert ended.report.ended is Ended.CALLER_HUNG_UP
+        assert len(ended.report.heard) >= 2
