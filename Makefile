@@ -83,8 +83,10 @@ coverage: $(VENV)/.dev
 # pyenv's own interpreters, not its shims: a shim runs only the versions that are switched on.
 interpreter = $(or $(lastword $(sort $(wildcard $(shell pyenv root 2>/dev/null)/versions/$(1).*/bin/python3))),python$(1))
 
-APT = if command -v apt-get >/dev/null && [ -f .ci/apt.txt ]; then \
-	apt-get update -qq && xargs apt-get install -y -qq --no-install-recommends < .ci/apt.txt >/dev/null; fi
+# node comes from somewhere else on many machines, and Debian's own would conflict with it.
+APT = if command -v apt-get >/dev/null && [ -f .ci/apt.txt ]; then apt-get update -qq && \
+	cat .ci/apt.txt $$(command -v npm >/dev/null || echo .ci/apt-node.txt) \
+	| xargs apt-get install -y -qq --no-install-recommends >/dev/null; fi
 
 LOCK = $(UV) compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command 'make lock' $(ARGS)
