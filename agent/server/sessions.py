@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
 
 from agent.errors import Fate, UserError
-from agent.events import ModelEnded, ModelReady, OpenModel
+from agent.events import ModelEnded, OpenModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from agent.drive.tasks import Tasks
     from agent.events import ModelCommand, ModelEvent
     from agent.models.live import LiveSession
-    from agent.server.setups import Setups
 
 log = structlog.get_logger()
 
@@ -30,11 +30,6 @@ class Sessions:
         make: makes the session that an `OpenModel` asks for, told why the last setup was refused (empty: it was not).
         sink: takes the events of the session that there is.
         tasks: the call's.
-        setups: what this call leaves out of its setups.
-        watch: told when a session is ready or has ended, and (None) that one is opened in place of another.
-
-    Attributes:
-        last_sent: kinds and sizes of what was sent last, where that closed a session.
     """
 
     def __init__(
@@ -42,17 +37,13 @@ class Sessions:
         make: Callable[[OpenModel, str, Callable[[ModelEvent], None]], LiveSession],
         sink: Callable[[ModelEvent], None],
         tasks: Tasks,
-        setups: Setups,
-        watch: Callable[[ModelReady | ModelEnded | None], None],
     ) -> None:
-        self.last_sent: list[tuple[str, int]] = []
-        self._setups = setups
-        self._watch = watch
         self._make = make
         self._sink = sink
         self._tasks = tasks
         self._current: LiveSession | None = None
         self._serial = 0
+        self._switching = asyncio.Lock()
         self._refusal = ""
 
     def send(self, command: ModelCommand) -> None:
@@ -62,10 +53,6 @@ class Sessions:
         elif self._current is not None:
             self._current.send(command)
 
-    def figures(self) -> dict[str, Any]:
-        """For the call's record: what its setups went without, and the last frames before a session that they closed."""
-        return {"left_out": sorted(self._setups.left_out), "last_sent": self.last_sent}
-
     async def close(self) -> None:
         """Leave the session that there is."""
         self._serial += 1
@@ -74,8 +61,6 @@ class Sessions:
 
     def _replace(self, command: OpenModel) -> None:
         old = self._current
-        if old is not None:
-            self._watch(None)
         self._serial += 1
         serial = self._serial
 
@@ -94,21 +79,13 @@ class Sessions:
         self._tasks.start("model switch", self._switch(old, new, serial))
 
     async def _switch(self, old: LiveSession | None, new: LiveSession, serial: int) -> None:
-        if old is not None:
-            await old.close()
-        if serial == self._serial:
-            new.open()
+        async with self._switching:  # an earlier one may still be closing
+            if old is not None:
+                await old.close()
+            if serial == self._serial:
+                new.open()
 
     def _note(self, event: ModelEvent) -> None:
-        if isinstance(event, ModelReady):
-            self._refusal = ""
-            self._setups.accepted()
-            self._watch(event)
-        elif isinstance(event, ModelEnded):
+        if isinstance(event, ModelEnded):
             self._refusal = event.reason if event.fate is Fate.STEP_DOWN else ""
-            self._watch(event)
-            more = {"last_sent": event.last_sent} if event.last_sent else {}
-            self.last_sent = event.last_sent or self.last_sent
-            log.warning(
-                "model session ended", fate=event.fate, code=event.code, why=event.reason, **more
-            )
+            log.warning("model session ended", fate=event.fate, code=event.code, why=event.reason)
