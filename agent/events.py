@@ -224,11 +224,16 @@ class ModelUsage(Event, frozen=True, tag="model_usage"):
 
 
 class ModelEnded(Event, frozen=True, tag="model_ended"):
-    """The session is gone; `code` is the WebSocket close code, None where no socket was open yet."""
+    """The session is gone; `code` is the WebSocket close code, None where no socket was open yet.
+
+    `last_sent`: where a message of ours was at fault, the last five, oldest first: kinds and sizes in characters, never what was
+    in them.
+    """
 
     fate: Fate
     code: int | None
     reason: str
+    last_sent: list[tuple[str, int]] = []
 
 
 # ---- from tools ----------------------------------------------------------------------------------------------------

@@ -263,6 +263,9 @@ class ModelLeg:
             self._fresh_at = now
             self.handle = ""
             return None if again else plan
+        if plan.smaller and self._plan.resume:  # what is new in a resume is its handle
+            self.handle = ""
+            return Plan(resume=False)
         resume = plan.resume and bool(self.handle)
         return Plan(resume=resume, smaller=plan.smaller, keep_audio=plan.keep_audio)
 

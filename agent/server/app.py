@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups
+from agent.server.admission import Admission
 from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
 from agent.server.lines import LineStore
@@ -21,6 +22,7 @@ from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.switchboard import Switchboard
+from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
 from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
 
@@ -90,6 +92,8 @@ class Building:
                 tasks=tasks,
                 renderer=Renderer(lines, tasks),
                 recording=self.recording,
+                admission=Admission(settings.max_calls),
+                verdicts=Verdicts(settings.data_dir / VERDICTS_FILE),
             )
             records = await DurableRecords.open(
                 settings.database, settings.data_dir / "spool", instance, wiring.wall(), disk

@@ -186,7 +186,9 @@ class LiveCall:
     def figures(self) -> dict[str, Any]:
         """Figures for the call's record."""
         counted: dict[str, Any] = msgspec.to_builtins(self.counted)
+        of_model: dict[str, Any] = {} if self._model is None else self._model.figures()
         return counted | {
+            **of_model,
             "turns": self.transcript()["turns"],
             "unrecorded_ms": round(self._recorder.lost_ms, 1),
         }

@@ -26,7 +26,7 @@ END_REASONS = (
     "server_stopped",
     "internal_error",
 )
-REFUSALS = ("busy", "draining", "no_agent", "streams", "token")
+REFUSALS = ("busy", "draining", "no_agent", "quota", "rate", "streams", "token")
 
 
 class Metrics:
@@ -43,6 +43,13 @@ class Metrics:
         self.ended = counter("calls_ended", "Calls that ended.", ["reason"])
         self.refused = counter("refused", "Callers and streams turned away.", ["why"])
         self.forged = counter("forged", "Requests without a valid signature.", ["where"])
+        self.reduced = counter("reduced_setups", "Calls whose model did not take the whole setup.")
+        self.breaker = Gauge(
+            "quota_breaker",
+            "Whether new calls are kept out because the model's quota is used up: 1, on trial 0.5.",
+            namespace="pickup",
+            registry=self.registry,
+        )
         self.barge_ins = counter("barge_ins", "Times a caller stopped the agent.")
         self.underruns = counter("underruns", "Holes inside a reply, by our clock.")
         self.dropped = counter(

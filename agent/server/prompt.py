@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Persona(Protocol):
@@ -24,6 +27,10 @@ understand, say so and ask again. If the caller is silent, wait. Never pretend t
 LEAVING = """\
 When the caller says goodbye or needs nothing more, say goodbye and call `end_call` in the same turn."""
 
+ABSENT = """\
+You cannot use any tool in this call: the tools {} are not available. Never say that you have done what only a tool can do; say that \
+you cannot do it just now. When the caller says goodbye, say goodbye too and wait: the caller hangs up."""
+
 
 SINCE = """\
 This call has been going on for a while. Since your last memory of it, this was said:"""
@@ -32,15 +39,19 @@ SO_FAR = """\
 This call has been going on for a while; you have greeted the caller already, so do not greet again. This was said so far:"""
 
 
-def system_instruction(agent: Persona, memory: str = "", *, fresh: bool = True) -> str:
+def system_instruction(
+    agent: Persona, memory: str = "", *, fresh: bool = True, absent: Sequence[str] = ()
+) -> str:
     """The session's system instruction: persona, rules of conversation, tools (the order of Live API best practices).
 
     Args:
         agent: who it is.
         memory: what was said in this call that the session does not remember, a line each.
         fresh: whether the session remembers nothing.
+        absent: names of its tools, where it has to do without them.
     """
-    parts = [f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS, LEAVING]
+    parts = [f"You are {agent.name}.\n{agent.persona.strip()}", MANNERS]
+    parts.append(ABSENT.format(", ".join(absent)) if absent else LEAVING)
     if memory:
         parts.append(f"{SO_FAR if fresh else SINCE}\n{memory}")
     return "\n\n".join(parts)

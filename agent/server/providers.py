@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from agent.models.gemini import gemini_connector
-from agent.protocols.gemini.session import GeminiSession
+from agent.protocols.gemini import ladder
+from agent.protocols.gemini.session import GeminiSession, over_quota
 from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration
 from agent.protocols.twilio.provider import Twilio
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile
     from agent.config.settings import Settings
     from agent.drive.socket import Socket
+    from agent.events import ModelEnded
     from agent.protocols.door import PhoneProvider
     from agent.protocols.live import LiveModel
     from agent.tools.base import Tool
@@ -42,9 +44,9 @@ class Order(NamedTuple):
     without: frozenset[str] = frozenset()
 
 
-def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
-    """A session with Gemini Live in this agent's voice, and how to reach it."""
-    options = GeminiOptions(
+def gemini_options(settings: Settings, agent: AgentFile, order: Order) -> GeminiOptions:
+    """What a session with Gemini Live is opened with, all of it."""
+    return GeminiOptions(
         model=agent.model or settings.gemini_model,
         system_instruction=order.instruction,
         handle=order.handle,
@@ -59,6 +61,11 @@ def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
             for tool in order.tools
         ),
     )
+
+
+def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
+    """A session with Gemini Live in this agent's voice, and how to reach it."""
+    options = gemini_options(settings, agent, order)
     key = settings.api_key.get_secret_value() if settings.api_key else ""
     connect = gemini_connector(settings.gemini_url, settings.gemini_api_version, key)
     session = GeminiSession(options, version=settings.gemini_api_version, without=order.without)
@@ -68,6 +75,30 @@ def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
 
 
 MODELS: dict[str, Callable[[Settings, AgentFile, Order], MadeModel]] = {"gemini": gemini}
+
+
+class Refusals(NamedTuple):
+    """How a model's refusals are read.
+
+    Attributes:
+        smaller: what to leave out after one; the order is that of the refused setup, the flag says that no other may follow.
+        named: the options that it names.
+        over_quota: whether a session ended because there is no room for another one.
+    """
+
+    smaller: Callable[[Settings, AgentFile, Order, str, bool], frozenset[str] | None]
+    named: Callable[[str], frozenset[str]]
+    over_quota: Callable[[ModelEnded], bool]
+
+
+def _smaller(
+    settings: Settings, agent: AgentFile, order: Order, refusal: str, last: bool
+) -> frozenset[str] | None:
+    options = gemini_options(settings, agent, order)
+    return ladder.step_down(options, order.without, refusal, last=last)
+
+
+REFUSALS: dict[str, Refusals] = {"gemini": Refusals(_smaller, ladder.named, over_quota)}
 
 PHONES: dict[str, Callable[[Settings, str, str], PhoneProvider]] = {
     "twilio": lambda settings, auth_token, public_url: Twilio(

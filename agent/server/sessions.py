@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from agent.errors import Fate, UserError
-from agent.events import ModelEnded, OpenModel
+from agent.events import ModelEnded, ModelReady, OpenModel
+from agent.server.setups import Setups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,11 @@ class Sessions:
         make: makes the session that an `OpenModel` asks for, told why the last setup was refused (empty: it was not).
         sink: takes the events of the session that there is.
         tasks: the call's.
+        setups: what this call leaves out of its setups.
+        watch: told when a session is ready or has ended, and (None) that one is opened in place of another.
+
+    Attributes:
+        last_sent: kinds and sizes of what was sent last, where that closed a session.
     """
 
     def __init__(
@@ -37,7 +43,12 @@ class Sessions:
         make: Callable[[OpenModel, str, Callable[[ModelEvent], None]], LiveSession],
         sink: Callable[[ModelEvent], None],
         tasks: Tasks,
+        setups: Setups | None = None,
+        watch: Callable[[ModelReady | ModelEnded | None], None] = lambda _: None,
     ) -> None:
+        self.last_sent: list[tuple[str, int]] = []
+        self._setups = setups or Setups()
+        self._watch = watch
         self._make = make
         self._sink = sink
         self._tasks = tasks
@@ -53,6 +64,10 @@ class Sessions:
         elif self._current is not None:
             self._current.send(command)
 
+    def figures(self) -> dict[str, Any]:
+        """For the call's record: what its setups went without, and the last frames before a session that they closed."""
+        return {"left_out": sorted(self._setups.left_out), "last_sent": self.last_sent}
+
     async def close(self) -> None:
         """Leave the session that there is."""
         self._serial += 1
@@ -61,6 +76,8 @@ class Sessions:
 
     def _replace(self, command: OpenModel) -> None:
         old = self._current
+        if old is not None:
+            self._watch(None)
         self._serial += 1
         serial = self._serial
 
@@ -86,6 +103,15 @@ class Sessions:
                 new.open()
 
     def _note(self, event: ModelEvent) -> None:
-        if isinstance(event, ModelEnded):
+        if isinstance(event, ModelReady):
+            self._refusal = ""
+            self._setups.accepted()
+            self._watch(event)
+        elif isinstance(event, ModelEnded):
             self._refusal = event.reason if event.fate is Fate.STEP_DOWN else ""
-            log.warning("model session ended", fate=event.fate, code=event.code, why=event.reason)
+            self._watch(event)
+            more = {"last_sent": event.last_sent} if event.last_sent else {}
+            self.last_sent = event.last_sent or self.last_sent
+            log.warning(
+                "model session ended", fate=event.fate, code=event.code, why=event.reason, **more
+            )

@@ -13,6 +13,7 @@ import structlog
 from agent.errors import UserError
 from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
+from agent.server.admission import Breaker
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
 
@@ -38,6 +39,9 @@ ANSWER_LIMIT = 10.0
 OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start"})
 """Ends that are our fault: the caller is put through to a person where the agent's file names one."""
 
+
+BREAKER = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
+"""As `/metrics` shows it."""
 
 SPOKEN = {
     "busy": "All our lines are busy at the moment. Please call again in a few minutes. Goodbye.",
@@ -74,6 +78,7 @@ class Switchboard:
         self._max_calls = max_calls
         self._places: dict[str, Place] = {}
         self._ended: dict[str, tuple[str, str | None]] = {}
+        self.metrics.breaker.set_function(lambda: BREAKER[self._breaker()])
 
     @property
     def active(self) -> int:
@@ -105,6 +110,9 @@ class Switchboard:
                 return _after(*ended)
             if self.draining or self.full:
                 self.metrics.refused.labels("draining" if self.draining else "busy").inc()
+                return Say(SPOKEN["busy"])
+            if why := self._wiring.admission.admit(self._wiring.wakeups.now()):
+                self.metrics.refused.labels(why).inc()
                 return Say(SPOKEN["busy"])
             try:
                 place = self._take(caller)
@@ -148,7 +156,9 @@ class Switchboard:
         await self._register.create(call.id, call.agent.name, place.caller)
         await asyncio.wait([call.answered], timeout=ANSWER_LIMIT)
         if call.reason or place.caller.call_id not in self._places:
-            return _after(call.reason, call.agent.fallback_number, spoken=False)
+            verdict = _after(call.reason, call.agent.fallback_number, spoken=False)
+            out_of_room = call.reason == "model_lost" and self._breaker() is not Breaker.CLOSED
+            return Say(SPOKEN["busy"]) if out_of_room and isinstance(verdict, Say) else verdict
         return self._join(place, leg)
 
     async def _again(self, place: Place, leg: int) -> Verdict:
@@ -159,6 +169,9 @@ class Switchboard:
 
     def _join(self, place: Place, leg: int) -> Join:
         return Join(self._register.issue(place.caller.call_id, leg), leg)
+
+    def _breaker(self) -> Breaker:
+        return self._wiring.admission.breaker(self._wiring.wakeups.now())
 
     # ---- streams
 
@@ -216,7 +229,10 @@ class Switchboard:
             del self._places[place.caller.call_id]
             log.info("call ended", call=call.id, reason=call.reason)
             self.metrics.add(call.reason, call.counted, call.turns)
-            await self._register.finish(call.id, call.reason, call.leg, call.figures())
+            figures = call.figures()
+            if figures.get("left_out"):
+                self.metrics.reduced.inc()
+            await self._register.finish(call.id, call.reason, call.leg, figures)
 
 
 def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:

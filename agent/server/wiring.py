@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,10 +18,14 @@ from agent.call.options import CallOptions, UplinkOptions
 from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
 from agent.errors import UserError
+from agent.events import ModelReady
 from agent.models.live import LiveSession
+from agent.server.admission import Admission
 from agent.server.prompt import greeting_request, system_instruction
-from agent.server.providers import MODELS, Order
+from agent.server.providers import MODELS, REFUSALS, Order
 from agent.server.sessions import Sessions
+from agent.server.setups import Setups
+from agent.server.verdicts import Verdict, Verdicts
 from agent.storage.flight import FlightRecorder
 from agent.tools.end_call import EndCall
 
@@ -32,12 +37,17 @@ if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile, AgentFiles
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
-    from agent.events import ModelEvent, OpenModel
+    from agent.events import ModelEnded, ModelEvent, OpenModel
     from agent.server.lines import LineStore
     from agent.server.render import Renderer
     from agent.tools.base import Tool
 
 log = structlog.get_logger()
+
+
+def tools_for(agent: AgentFile) -> Sequence[Tool]:
+    """What the model may do in this agent's calls."""
+    return (EndCall(),)
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,8 @@ class Wiring:
     Attributes:
         tasks: the server's own.
         recording: keep every call's sound, whatever the agents' files say (the demo, the bench).
+        admission: whether the model's service has room for new calls.
+        verdicts: what models refused.
     """
 
     settings: Settings
@@ -57,6 +69,8 @@ class Wiring:
     tasks: Tasks
     renderer: Renderer
     recording: bool = False
+    admission: Admission = field(default_factory=Admission)
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC; for records and tokens only."""
@@ -103,20 +117,73 @@ class Wiring:
         return CallMachine(self.options(agent), self.lines.lines_for(agent))
 
     def tools(self, agent: AgentFile) -> Sequence[Tool]:
-        return (EndCall(),)
+        return tools_for(agent)
 
     def model(self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks) -> Sessions:
         """Whoever speaks for this agent: one session after the other."""
         self.prepare(agent)
+        setups = self._setups(agent)
 
         def make(
             wanted: OpenModel, refusal: str, sink: Callable[[ModelEvent], None]
         ) -> LiveSession:
-            instruction = system_instruction(agent, wanted.memory, fresh=not wanted.handle)
-            order = Order(self.tools(agent), instruction, wanted.handle or None)
+            order = self._order(agent, wanted, setups.left_out)
+            if wanted.smaller:
+                reads = REFUSALS["gemini"]
+                less = reads.smaller(self.settings, agent, order, refusal, setups.last)
+                setups.refused(less, refusal, named=bool(reads.named(refusal)))
+                order = self._order(agent, wanted, setups.left_out)
+            elif refusal:
+                setups.tried()
             return self._session(agent, order, sink, tasks)
 
-        return Sessions(make, sink, tasks)
+        return Sessions(make, sink, tasks, setups, self._watch)
+
+    def _order(self, agent: AgentFile, wanted: OpenModel, left_out: frozenset[str]) -> Order:
+        """What a session is opened with; a persona that has to do without its tools is told so."""
+        tools = self.tools(agent)
+        absent = [tool.declaration.name for tool in tools] if "tools" in left_out else []
+        instruction = system_instruction(
+            agent, wanted.memory, fresh=not wanted.handle, absent=absent
+        )
+        return Order(tools, instruction, wanted.handle or None, left_out)
+
+    def _setups(self, agent: AgentFile) -> Setups:
+        model, digest = agent.model or self.settings.gemini_model, agent.digest()
+
+        def found(left_out: frozenset[str], why: str) -> None:
+            log.warning(
+                "left out for a day", agent=agent.name, model=model, left_out=sorted(left_out)
+            )
+            verdict = Verdict(
+                model=model,
+                agent=digest,
+                name=agent.name,
+                left_out=sorted(left_out),
+                why=why,
+                found_at=self.wall(),
+            )
+            self.verdicts.keep(verdict)
+            self.tasks.start("verdicts", self._write_verdicts())
+
+        known = self.verdicts.left_out(model, digest, self.wall())
+        return Setups(known, self.options(agent).leg.setups, found)
+
+    async def _write_verdicts(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self.disk, self.verdicts.write)
+
+    def _watch(self, event: ModelReady | ModelEnded | None) -> None:
+        """What happens to the calls' sessions tells whether there is room for more of them."""
+        now = self.wakeups.now()
+        if event is None:
+            self.admission.replaced(now)
+        elif isinstance(event, ModelReady):
+            self.admission.ready(now)
+        else:
+            over_quota = REFUSALS["gemini"].over_quota(event)
+            self.admission.ended(now, over_quota=over_quota)
+            if over_quota:
+                log.error("the model's quota is used up: new calls hear the busy line")
 
     def prepare(self, agent: AgentFile) -> None:
         """Have the agent's disclosure rendered; a stand-in would read out its script instead."""

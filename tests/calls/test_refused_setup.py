@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import asyncio
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -11,13 +12,14 @@ import pytest
 
 from agent.server.verdicts import FILE, read
 from agent.simulator import faults
-from agent.simulator.gemini_setup import Conduct
 from agent.simulator.phone import Manners
 from agent.simulator.report import AgentSpeaks, Ended
-from tests.calls.exchange import AUTH_TOKEN, Exchange, exchange, words
+from tests.calls.exchange import Exchange, exchange, words
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from agent.simulator.report import AnyCallEvent
 
 SLOW = pytest.mark.slow
 
@@ -34,11 +36,9 @@ PATHS = {
 """Every optional field that a call's setup has, and where."""
 
 EXTRA = sorted(set(PATHS) - {"resumption", "tools"})
-FAST = [
-    ("refuse", "voice"),
-    ("refuse-unnamed", "transcribe_agent"),
-    ("refuse-unnamed", "tools"),
-]
+FAST = [("refuse-unnamed", "tools")]
+"""All three rungs; the others in `make slow`."""
+
 ALL = [
     pytest.param(how, option, marks=() if (how, option) in FAST else SLOW)
     for how in ("refuse", "refuse-unnamed")
@@ -111,19 +111,16 @@ async def test_the_verdict_outlives_the_server_and_not_the_agents_file(tmp_path:
 
 async def test_a_used_up_quota_is_a_busy_line_and_live_calls_go_on(tmp_path: Path) -> None:
     async with exchange(tmp_path, faults=(faults.parse("quota=1"),)) as here:
-        heard: list[Any] = []
+        speaks = asyncio.Event()
 
-        def meanwhile(event: Any) -> None:
-            if isinstance(event, AgentSpeaks) and not heard:
-                heard.append(event)
+        def meanwhile(event: AnyCallEvent) -> None:
+            if isinstance(event, AgentSpeaks):
+                speaks.set()
 
         stays = Manners(quiet_s=0.2, patience_s=0.6, hang_up_after_s=1.5)
         live = here.call(words(0.3), call_sid=sid(0), on_event=meanwhile, manners=stays)
-        import asyncio
-
         task = asyncio.ensure_future(live)
-        while not heard:
-            await asyncio.sleep(0.01)
+        await speaks.wait()
         for n in (1, 2):
             refused = await here.call(call_sid=sid(n))
             assert refused.report.ended is Ended.REJECTED

@@ -69,6 +69,9 @@ class FakeModel:
     def end(self) -> None:
         self.sink(e.ModelEnded(Fate.FATAL, 1008, "gone"))
 
+    def figures(self) -> dict[str, Any]:
+        return {"left_out": [], "last_sent": []}
+
     async def close(self) -> None:
         self.closed += 1
 

@@ -75,6 +75,9 @@ UNREADABLE_SECONDS = 10.0
 NO_CLOSE_FRAME = 1006
 """RFC 6455, section 7.4.1: the code for a connection that ended without a close frame; also where we gave it up."""
 
+LAST_SENT = 5
+"""Frames whose kinds and sizes are told where one of them closed the session."""
+
 REASON_CHARACTERS = 200
 """What is kept of a reason; close frames hold 123 bytes, an `error` message any number."""
 
@@ -143,6 +146,20 @@ REFUSALS: dict[int, Fate] = {
     429: Fate.FATAL,
 }
 """HTTP answers to the upgrade; any other means that trying again can help."""
+
+
+OVER_QUOTA = ("exceeded your current quota", "resource has been exhausted", "http 429", "error 429")
+"""Beginnings of what is said when there is no room for another session: a close (1011), an `error`, or the upgrade's answer."""
+
+INVALID = 1007
+"""RFC 6455, section 7.4.1; the service's code for an invalid argument."""
+
+
+def over_quota(ended: ModelEnded) -> bool:
+    """Whether a session ended, or was refused, because our quota is used up: every new one will be, for a while."""
+    text = ended.reason.lower()
+    by_service = ended.code in (None, NO_CLOSE_FRAME, 1011)
+    return ended.fate is Fate.FATAL and by_service and any(words in text for words in OVER_QUOTA)
 
 
 def classify(code: int, reason: str, *, ready: bool) -> Fate:
@@ -232,6 +249,7 @@ class GeminiSession:
         self._since = 0.0  # when this state began
         self._samples = Samples()
         self._unreadable: deque[float] = deque(maxlen=UNREADABLE_FRAMES)
+        self._last_sent: deque[tuple[str, int]] = deque(maxlen=LAST_SENT)
         self._open_tools: set[str] = set()
 
     @property
@@ -308,10 +326,14 @@ class GeminiSession:
         if self._state is not State.READY:
             raise OwnFault(f"{type(command).__name__} while the session is {self._state}")
         if isinstance(command, SendAudio):
-            return f"{_AUDIO_HEAD}{b2a_base64(command.pcm, newline=False).decode()}{_AUDIO_TAIL}"
-        if isinstance(command, SendText):
-            return self._text(command.text)
-        return self._tool_response(command)
+            kind = "audio"
+            frame = f"{_AUDIO_HEAD}{b2a_base64(command.pcm, newline=False).decode()}{_AUDIO_TAIL}"
+        elif isinstance(command, SendText):
+            kind, frame = "text", self._text(command.text)
+        else:
+            kind, frame = "toolResponse", self._tool_response(command)
+        self._last_sent.append((kind, len(frame)))
+        return frame
 
     def _text(self, text: str) -> str:
         if self._greets_by == "realtime_text":
@@ -489,8 +511,10 @@ class GeminiSession:
         """Close the machine; tells of it only the first time."""
         if self._state is State.CLOSED:
             return []
+        ours = self.ready and (code == INVALID or reason.startswith("error 400"))
         self._step(Step.END, now)
-        return [ModelEnded(fate, code, _KEY.sub("(hidden)", reason)[:REASON_CHARACTERS])]
+        words = _KEY.sub("(hidden)", reason)[:REASON_CHARACTERS]
+        return [ModelEnded(fate, code, words, list(self._last_sent) if ours else [])]
 
     def _step(self, step: Step, now: float) -> None:
         state = TRANSITIONS.get((self._state, step))
