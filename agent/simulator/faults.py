@@ -52,6 +52,7 @@ class Fault(NamedTuple):
         after: `ready`, one of `EVENTS` or one of `STEPS`.
         nth: Which event of that kind in a session, from 1.
         times: In how many sessions; 0: in every one.
+        other_name: The menu's name, where that is another.
     """
 
     name: str
@@ -60,6 +61,12 @@ class Fault(NamedTuple):
     after: str = READY
     nth: int = 1
     times: int = 0
+    other_name: str = ""
+
+    @property
+    def called(self) -> str:
+        """Its name in the menu."""
+        return self.other_name or self.name
 
     @property
     def closing(self) -> tuple[int, str]:
@@ -84,19 +91,21 @@ def parse(text: str) -> Fault:
         wanted = entry.takes.value or "no value"
         raise UserError(f"fault {text!r}: {name} takes {wanted}")
     check_value(entry.takes, value, text)
+    fault = Fault(name, value)
     if entry.means:
-        name, _, value = entry.means.partition("=")
+        means, _, value = entry.means.partition("=")
+        fault = Fault(means, value, other_name=name)
     moment, times = split_times(match[3] or entry.moment, text)
     if entry.moment in STEPS:
         if moment not in (entry.moment, "0"):
             raise UserError(f"fault {text!r}: {entry.name} happens at the {entry.moment}")
-        return Fault(name, value, after=entry.moment, times=times)
-    if moment == "setup" and name == "close":
-        return Fault(name, value, after=moment, times=times)
+        return fault._replace(after=entry.moment, times=times)
+    if moment == "setup" and fault.name == "close":
+        return fault._replace(after=moment, times=times)
     if event := _MOMENT.fullmatch(moment):
-        seconds = number(event[3] or "0", text)
-        return Fault(name, value, seconds, event[1], int(event[2] or 1), times)
-    return Fault(name, value, number(moment, text), times=times)
+        nth, seconds = int(event[2] or 1), number(event[3] or "0", text)
+        return fault._replace(at=seconds, after=event[1], nth=nth, times=times)
+    return fault._replace(at=number(moment, text), times=times)
 
 
 def check_value(takes: Takes, value: str, fault: str) -> None:

@@ -332,7 +332,7 @@ class LiveSession:
     def _strikes(self, fault: Fault) -> bool:
         if not self._house.strikes(fault):
             return False
-        self._record.fault(fault.name)
+        self._record.fault(fault.called)
         return True
 
     def _happened(self, event: str, now: float) -> None:
@@ -350,7 +350,7 @@ class LiveSession:
             self._fail(fault, now)
 
     def _fail(self, fault: Fault, now: float) -> None:
-        self._record.fault(fault.name)
+        self._record.fault(fault.called)
         match fault.name:
             case "close":
                 self._close(Close(*fault.closing), now)

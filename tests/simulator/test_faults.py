@@ -23,7 +23,7 @@ from agent.simulator.menu import MENU, Takes, describe
         ("no_setup", Fault("no-setup", after="setup")),
         ("no-setup@setupx1", Fault("no-setup", after="setup", times=1)),
         ("handshake-hangs=30", Fault("handshake-hangs", "30", after="handshake")),
-        ("connection-lost@4", Fault("close", "1006", 4.0)),
+        ("connection-lost@4", Fault("close", "1006", 4.0, other_name="connection-lost")),
         ("quota", Fault("quota", "0", after="setup")),
         ("refuse=setup.tools", Fault("refuse", "setup.tools", after="setup")),
     ],
@@ -77,6 +77,7 @@ def test_every_example_of_the_menu_can_be_armed_and_every_other_name_means_a_fau
     for entry in NAMES.values():
         fault = parse(entry.arm)
         assert fault.name == (entry.means.partition("=")[0] or entry.name)
+        assert fault.called == entry.name
         if entry.takes is Takes.NOTHING:
             assert parse(entry.name).name == fault.name
 

@@ -484,7 +484,7 @@ def test_every_fault_of_the_menu_comes_by_its_example() -> None:
             again = Rig(before=rig.over())
             again.send(setup_frame(sessionResumption={"handle": rig.handle()}))
             rig = again
-        assert rig.record.faults[:1] == [fault.name], entry.name
+        assert rig.record.faults[:1] == [entry.name]
         assert not rig.violations
 
 
