@@ -14,12 +14,14 @@ ready and the first words are in hand when the caller hears us.
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, assert_never
 
 from agent import events as e
+from agent.call.barge_in import BargeIn
+from agent.call.dead_air import Air, DeadAir, Step
 from agent.call.downlink import Downlink
 from agent.call.hops import Hop, Hops, Moment
+from agent.call.life import LIFE, Phase, Signal, Timer
 from agent.call.metrics import CallMetrics
 from agent.call.model_leg import Leg, ModelLeg
 from agent.call.tool_calls import ToolCalls
@@ -31,65 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.call.options import CallOptions, OwnLine, OwnLines
-
-
-class Phase(StrEnum):
-    """Where a call is in its life."""
-
-    RINGING = "ringing"
-    TALKING = "talking"
-    PARKED = "parked"  # the stream broke; the provider may bring the caller back
-    ENDING = "ending"  # the last words are being heard
-    ENDED = "ended"
-
-
-class Signal(StrEnum):
-    """What moves a call through its life."""
-
-    LINE_STARTED = "line_started"
-    LINE_STOPPED = "line_stopped"
-    LINE_BROKE = "line_broke"
-    GOODBYE = "goodbye"
-    CALLER_BACK = "caller_back"
-    HEARD_OUT = "heard_out"
-    GAVE_UP = "gave_up"
-
-
-P, S = Phase, Signal
-LIFE: dict[tuple[Phase, Signal], Phase] = {
-    (P.RINGING, S.LINE_STARTED): P.TALKING,
-    (P.RINGING, S.GOODBYE): P.ENDING,
-    (P.RINGING, S.GAVE_UP): P.ENDED,
-    (P.TALKING, S.LINE_STOPPED): P.ENDED,
-    (P.TALKING, S.LINE_BROKE): P.PARKED,
-    (P.TALKING, S.GOODBYE): P.ENDING,
-    (P.TALKING, S.GAVE_UP): P.ENDED,
-    (P.PARKED, S.LINE_STARTED): P.TALKING,
-    (P.PARKED, S.GOODBYE): P.ENDED,
-    (P.PARKED, S.GAVE_UP): P.ENDED,
-    (P.ENDING, S.LINE_STARTED): P.ENDING,
-    (P.ENDING, S.LINE_STOPPED): P.ENDED,
-    (P.ENDING, S.LINE_BROKE): P.ENDED,
-    (P.ENDING, S.GOODBYE): P.ENDING,
-    (P.ENDING, S.CALLER_BACK): P.TALKING,
-    (P.ENDING, S.HEARD_OUT): P.ENDED,
-    (P.ENDING, S.GAVE_UP): P.ENDED,
-}
-"""What is not in here cannot happen; a signal after the end is ignored, since peers may be slow to notice."""
-
-
-class Timer(StrEnum):
-    """Deadlines of a call; each has one meaning and one consequence."""
-
-    ANSWER = "answer"  # stop ringing
-    START = "start"  # answered, and no stream came
-    PARK = "park"  # the caller was not brought back
-    LIMIT = "limit"  # the call has lasted as long as it may
-    GOODBYE = "goodbye"  # watchdog of the last words
-    SPEAK = "speak"  # the model ended the call and says nothing
-    LINGER = "linger"  # the last words were heard; the model has not said that it is done
-    REFUSE = "refuse"  # an interrupted generation never completed
-    MOMENT = "moment"  # the session was lost, and the caller hears nothing
 
 
 class CallMachine:
@@ -107,8 +50,10 @@ class CallMachine:
         self.phase = Phase.RINGING
         self.reason = ""  # the record's `end_reason`, once it is decided
         self.turns = Turns()
-        self.metrics = CallMetrics()
         self.own = own
+        self._air = DeadAir(options.dead_air)
+        self.metrics = CallMetrics(dead_air=self._air.seconds)
+        self._barge_in = BargeIn(options.barge_in)
         self._options = options
         self._uplink = Uplink(options.uplink, 0.0)
         self._downlink = Downlink(options.playout)
@@ -139,7 +84,7 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When to call `tick`, None where only an event can change anything."""
-        at = min((self._speak_at, *self._timers.values()))
+        at = min((self._speak_at, self._air.deadline(), *self._timers.values()))
         for leg in (self._uplink, self._leg):
             its = leg.deadline()
             if its is not None and its < at:
@@ -163,6 +108,7 @@ class CallMachine:
             self._timers.pop(waiting, None)
         self._timers.setdefault(Timer.LIMIT, now + self._options.max_seconds)
         self._downlink.playout.attach(now)
+        self._air.line_started(now)
         self._go(Signal.LINE_STARTED, now)
 
     def _line_ended(self, event: e.LineEnded, now: float) -> None:
@@ -189,6 +135,8 @@ class CallMachine:
                 self._timers.pop(timer, None)
         if reason and not self.reason:
             self.reason = reason if self.phase in {Phase.ENDING, Phase.ENDED} else ""
+        if self.phase is not Phase.TALKING:
+            self._air.look(None, now)
         if self.phase is Phase.PARKED:
             self._timers[Timer.PARK] = now + self._options.park_within
         elif self.phase is Phase.ENDING:
@@ -264,6 +212,10 @@ class CallMachine:
     def _line_audio(self, event: e.LineAudio, now: float) -> None:
         if self._uplink.feed(event.pcm, now):
             self.turns.caller_voiced(now)
+            self._air.voice(self._uplink.meter.started, now)
+            if self._barge_in.outgrown(self._uplink.meter):
+                self._speak_at = now
+                self._cut(now)
 
     def _line_mark(self, event: e.LineMark, now: float) -> None:
         self._downlink.playout.mark_played(event.name, now)
@@ -272,6 +224,8 @@ class CallMachine:
         self.turns.caller_said(event.text)
         # A late transcription of what is being answered is no interruption: there must be a voice on the line.
         if self.turns.caller_spoke_since_reply():
+            if not self._downlink.unheard(now):
+                self._air.caller_spoke()
             self._caller_interrupts(now)
 
     def _caller_activity(self, event: e.CallerActivity, now: float) -> None:
@@ -280,8 +234,12 @@ class CallMachine:
 
     def _caller_interrupts(self, now: float) -> None:
         """Stop a reply that is generated but not yet heard; while it is generated, the model says `interrupted`."""
-        if self.turns.state in {Agent.SPOKEN, Agent.QUIET}:
+        if self.turns.state is not Agent.SPEAKING and not self._shielded(now):
             self._cut(now)
+
+    def _shielded(self, now: float) -> bool:
+        greeting = self.turns.greeting_began(self._downlink.playout.heard(now), now)
+        return self._barge_in.shielded(self._uplink.meter, greeting)
 
     # ---- the agent
 
@@ -289,12 +247,17 @@ class CallMachine:
         owed = self._leg.opened(now)
         self._timers.pop(Timer.MOMENT, None)
         repeated = self._leg.plan.keep_audio and self._uplink.again()
-        if not self.turns.answered:
-            self._uplink.say(e.SendText(self._options.greeting))
-        elif owed and not repeated:
-            self._uplink.say(e.SendText(self._options.go_on))
-        self._hops.ready(now, asked=not self.turns.answered or (owed and not repeated))
+        asked = not self.turns.answered or (owed and not repeated)
+        if asked:
+            self._ask(self._options.go_on)
+        self._hops.ready(now, asked=asked)
         self._uplink.open()
+        self._air.session_ready(now, asked=asked)
+
+    def _ask(self, words: str) -> None:
+        """Have the model speak; who has not greeted yet is asked for that."""
+        text = words if self.turns.answered else self._options.greeting
+        self._uplink.say(e.SendText(text))
 
     def _model_audio(self, event: e.ModelAudio, now: float) -> None:
         if self.turns.state is Agent.REFUSING:
@@ -303,6 +266,7 @@ class CallMachine:
         if self.phase is Phase.ENDING and self.reason != "agent_hung_up":
             return  # our own last line is the last
         self._timers.pop(Timer.SPEAK, None)
+        self._air.agent_spoke()
         turn = self.turns.reply_audio(now, self._downlink.position)
         self._downlink.feed(event.pcm)
         turn.end = self._downlink.position
@@ -318,14 +282,22 @@ class CallMachine:
 
     def _turn_complete(self, event: e.TurnComplete, now: float) -> None:
         self._timers.pop(Timer.REFUSE, None)
-        if self.turns.move(Sign.COMPLETE) is Agent.SPEAKING:
+        before = self.turns.move(Sign.COMPLETE)
+        if before is Agent.SPEAKING:
             self._downlink.end_utterance()
+        self._air.turn_complete(sound=before is not Agent.QUIET, now=now)
         self._safe(now)
 
     def _interrupted(self, event: e.Interrupted, now: float) -> None:
-        if self.turns.move(Sign.INTERRUPTED) in {Agent.SPEAKING, Agent.SPOKEN}:
+        before = self.turns.move(Sign.INTERRUPTED)
+        self._air.interrupted()
+        if before in {Agent.SPEAKING, Agent.SPOKEN}:
             self._timers[Timer.REFUSE] = now + self._options.refuse_late
-        self._cut(now)
+        if not self._barge_in.phantom(self._uplink.meter, now) and not self._shielded(now):
+            self._cut(now)
+        elif before is Agent.SPEAKING:
+            self._downlink.end_utterance()
+            self._air.owe()
 
     def _cut(self, now: float) -> None:
         """Barge-in: stop the voice at once and remember what was heard of it."""
@@ -333,6 +305,7 @@ class CallMachine:
             return
         self._keep_heard(now, everything=True)
         self._out.extend(self._downlink.cut(now))
+        self._air.caller_spoke()
         self.turns.cut(self._downlink.position)
         self.metrics.barge_ins += 1
         if self.phase is Phase.ENDING and self.reason == "agent_hung_up":
@@ -348,12 +321,14 @@ class CallMachine:
     # ---- the session and its tools
 
     def _tool_called(self, event: e.ToolCalled, now: float) -> None:
+        self._air.tool(now)
         self._carry(self._tools.called(event))
 
     def _tools_cancelled(self, event: e.ToolsCancelled, now: float) -> None:
         self._carry(self._tools.cancelled(event.ids))
 
     def _tool_finished(self, event: e.ToolFinished, now: float) -> None:
+        self._air.tool(now)
         counts, commands = self._tools.finished(event)
         self._carry(commands)
         self.metrics.tools = self._tools.answered
@@ -404,9 +379,12 @@ class CallMachine:
             self._close_with(self.own.trouble, "model_lost", now)
         elif self._leg.ends_soon(now) and self._leg.hop_due(now, self._quiet_since(now)):
             self._speak_at = now
-            self._leg.hop(now, owed=self.turns.owes_answer())
-            self._session_gone(now)
-            self._order_model()
+            self._hop(now, owed=self.turns.owes_answer())
+
+    def _hop(self, now: float, *, owed: bool) -> None:
+        self._leg.hop(now, owed=owed)
+        self._session_gone(now)
+        self._order_model()
 
     def _open_model(self, now: float) -> None:
         self._leg.open(now)
@@ -431,6 +409,7 @@ class CallMachine:
         self._tools.session_gone()
         if self.turns.move(Sign.GONE) is Agent.SPEAKING:
             self._downlink.end_utterance()
+            self._air.owe()
 
     def _follow_hop(self, now: float) -> None:
         moment = Moment(
@@ -470,6 +449,49 @@ class CallMachine:
         if self.turns.move(Sign.GONE) is Agent.SPEAKING:
             self._downlink.end_utterance()
 
+    # ---- silence
+
+    def _break_silence(self, now: float) -> None:
+        """Do what is due about a silence, and find out when the next step is."""
+        while (step := self._air.look(self._weather(now), now)) is not Step.NOTHING:
+            self._speak_at = now
+            STEPS[step](self, now)
+
+    def _weather(self, now: float) -> Air | None:
+        """What silence is judged by; None where nobody is expected to speak, or another timer watches for it."""
+        if self.phase is not Phase.TALKING or Timer.SPEAK in self._timers:
+            return None
+        unplayed = self._downlink.playout.unplayed(now)
+        return Air(unplayed, self.turns.state, len(self._tools) > 0, self._leg.ready)
+
+    def _say_moment(self, now: float) -> None:
+        self._say(self.own.moment)
+
+    def _nudge(self, now: float) -> None:
+        self._ask(self._options.dead_air.words)
+
+    def _resend(self, now: float) -> None:
+        if not self._uplink.again():
+            self._nudge(now)
+
+    def _leave_silent_session(self, now: float) -> None:
+        self._hop(now, owed=True)
+        turn = self.turns.current
+        if turn is None or not turn.own:  # not twice in a row
+            self._say_moment(now)
+
+    def _ask_to_repeat(self, now: float) -> None:
+        self._say(self.own.repeat)
+
+    def _give_up(self, now: float) -> None:
+        self._close_with(self.own.trouble, "model_lost", now)
+
+    def _ask_whether_there(self, now: float) -> None:
+        self._say(self.own.still_there)
+
+    def _leave_unheard(self, now: float) -> None:
+        self._close_with(self.own.unheard, "caller_silent", now)
+
     def _noted(self, event: e.AnyEvent, now: float) -> None:
         """The record has it; the call does nothing about it."""
 
@@ -479,6 +501,8 @@ class CallMachine:
         """The commands of this step, in the order in which they must be carried out."""
         if self.phase is not Phase.ENDED:
             self._look_after_model(now)
+            if now >= min(self._speak_at, self._air.deadline()):
+                self._break_silence(now)
         if self.phase is not Phase.ENDED:
             speaks = now >= self._speak_at or self.phase is Phase.ENDING
             if speaks:
@@ -522,6 +546,18 @@ class CallMachine:
         self.metrics.dropped_down_ms = self._downlink.dropped * 1000
         self.metrics.underruns = self._downlink.playout.underruns
 
+
+STEPS: dict[Step, Callable[[CallMachine, float], None]] = {
+    Step.MOMENT: CallMachine._say_moment,
+    Step.NUDGE: CallMachine._nudge,
+    Step.RESEND: CallMachine._resend,
+    Step.HOP: CallMachine._leave_silent_session,
+    Step.REPEAT: CallMachine._ask_to_repeat,
+    Step.GIVE_UP: CallMachine._give_up,
+    Step.STILL_THERE: CallMachine._ask_whether_there,
+    Step.UNHEARD: CallMachine._leave_unheard,
+}
+"""What a call does about silence, step by step; a test holds it equal to the steps that there are."""
 
 HANDLERS: dict[type[e.AnyEvent], Callable[[CallMachine, Any, float], None]] = {
     e.LineAudio: CallMachine._line_audio,

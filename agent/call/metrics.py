@@ -47,6 +47,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         refused_ms: audio of interrupted generations that was kept from the caller.
         barge_ins: how often the caller stopped the agent.
         tools: tool calls that were answered.
+        dead_air: seconds in which neither side was heard although it was the agent's turn, by cause.
         hops: each session that took the place of another, and what that cost the caller; the first 200.
         prompt_tokens, response_tokens: as billed, summed over turns.
     """
@@ -57,6 +58,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     refused_ms: float = 0.0
     barge_ins: int = 0
     tools: int = 0
+    dead_air: dict[str, float] = {}
     hops: list[Hop] = msgspec.field(default_factory=list)
     prompt_tokens: int = 0
     response_tokens: int = 0

@@ -7,6 +7,8 @@ import zlib
 import msgspec
 
 from agent.audio.playout import PlayoutOptions
+from agent.call.barge_in import BargeInOptions
+from agent.call.dead_air import DeadAirOptions
 from agent.call.model_leg import LegOptions
 from agent.events import OwnLineKey, Pcm24k
 
@@ -59,6 +61,8 @@ class CallOptions(msgspec.Struct, frozen=True):
     moment_after: float = 2.0
     linger: float = 1.0
     refuse_late: float = 1.0
+    dead_air: DeadAirOptions = DeadAirOptions()
+    barge_in: BargeInOptions = BargeInOptions()
     leg: LegOptions = LegOptions()
     uplink: UplinkOptions = UplinkOptions()
     playout: PlayoutOptions = PlayoutOptions()
@@ -82,7 +86,10 @@ class OwnLines(msgspec.Struct, frozen=True):
 
     Attributes:
         trouble: the model is gone and the call ends.
-        moment: the session was lost and a new one is on its way.
+        moment: the session was lost and a new one is on its way, or something takes its time.
+        repeat: the model does not answer; asks the caller to say it again.
+        still_there: asks a silent caller whether he is there.
+        unheard: takes leave of a caller who is not.
         time_limit: the call has lasted as long as it may.
         disclosure: the first words of the call, where the agent's file does not waive them.
     """
@@ -90,6 +97,9 @@ class OwnLines(msgspec.Struct, frozen=True):
     trouble: OwnLine
     time_limit: OwnLine
     moment: OwnLine
+    repeat: OwnLine
+    still_there: OwnLine
+    unheard: OwnLine
     disclosure: OwnLine | None = None
 
     def keys(self) -> dict[str, OwnLineKey]:

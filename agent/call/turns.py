@@ -210,6 +210,13 @@ class Turns:
                 turn.first_heard = begin if turn.first_heard is None else turn.first_heard
                 turn.last_heard = until
 
+    def greeting_began(self, heard: int, now: float) -> float | None:
+        """When the caller began to hear the greeting, where that is what is being said; `heard` is a position."""
+        turn = self.current
+        if turn is None or turn.own or turn.n > 0 or turn.start >= heard:
+            return None
+        return now if turn.first_heard is None else turn.first_heard
+
     # ---- what another session has to know
 
     @property

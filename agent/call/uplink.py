@@ -29,6 +29,10 @@ LEAD_IN = 0.3
 """Seconds before the first voiced frame that belong to an utterance: a soft onset is no voice to the meter."""
 
 
+TAIL = 1.0
+"""Seconds of silence that end an utterance which is sent again: enough for the model to hear its end, and no wait for more."""
+
+
 class Sound(NamedTuple):
     """A piece of the caller's audio at the model's rate: when its last sample came, and whether a voice is in it."""
 
@@ -45,6 +49,7 @@ class Uplink:
         now: the machine's time.
 
     Attributes:
+        meter: hears whether the caller speaks.
         dropped: seconds of audio that a full buffer, or the end of a session, kept from the model.
     """
 
@@ -53,7 +58,7 @@ class Uplink:
         self._message = round(options.message * RATE)  # samples of one in steady state ...
         self._merged = round(options.merged * RATE)  # ... and, at most, in a backlog
         self._resample = Upsample8to16()
-        self._meter = SpeechMeter()
+        self.meter = SpeechMeter()
         self._urgent: deque[ModelCommand] = deque()
         self._audio: deque[Sound] = deque()
         self._waiting = 0  # samples in _audio
@@ -105,7 +110,8 @@ class Uplink:
             self._sent.clear()
             return False
         begin = self._sent[spoken].at - LEAD_IN
-        repeated = [sound for sound in self._sent if sound.at >= begin]
+        end = max(sound.at for sound in self._sent if sound.voiced) + TAIL
+        repeated = [sound for sound in self._sent if begin <= sound.at <= end]
         self._sent.clear()
         self._audio.extendleft(reversed(repeated))
         self._waiting += sum(sound.pcm.samples for sound in repeated)
@@ -121,7 +127,7 @@ class Uplink:
 
     def feed(self, pcm: Pcm8k, now: float) -> bool:
         """Take the caller's next frame; answers whether there is a voice in it."""
-        voiced = self._meter.feed(pcm, now)
+        voiced = self.meter.feed(pcm, now)
         chunk = self._resample.feed(pcm)
         most = 2 * self._merged
         for start in range(0, len(chunk), most):

@@ -49,6 +49,9 @@ class LineStore:
             trouble=self._shipped["trouble"],
             time_limit=self._shipped["time_limit"],
             moment=self._shipped["moment"],
+            repeat=self._shipped["repeat"],
+            still_there=self._shipped["still_there"],
+            unheard=self._shipped["unheard"],
             disclosure=self._disclosure(agent),
         )
 

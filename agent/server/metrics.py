@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from agent.call.dead_air import COUNTED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,6 +25,7 @@ END_REASONS = (
     "line_lost",
     "model_lost",
     "time_limit",
+    "caller_silent",
     "server_stopped",
     "internal_error",
 )
@@ -52,6 +55,9 @@ class Metrics:
         )
         self.barge_ins = counter("barge_ins", "Times a caller stopped the agent.")
         self.underruns = counter("underruns", "Holes inside a reply, by our clock.")
+        self.dead_air = counter(
+            "dead_air_seconds", "Silence in which it was the agent's turn.", ["cause"]
+        )
         self.dropped = counter(
             "dropped_seconds", "Audio that a full buffer dropped.", ["direction"]
         )
@@ -75,6 +81,8 @@ class Metrics:
             self.refused.labels(why)
         for where in ("webhook", "stream"):
             self.forged.labels(where)
+        for cause in COUNTED:
+            self.dead_air.labels(cause)
         for direction in ("up", "down"):
             self.dropped.labels(direction)
 
@@ -85,6 +93,8 @@ class Metrics:
         self.underruns.inc(metrics.underruns)
         self.dropped.labels("up").inc(metrics.dropped_up_ms / 1000)
         self.dropped.labels("down").inc(metrics.dropped_down_ms / 1000)
+        for cause, seconds in metrics.dead_air.items():
+            self.dead_air.labels(cause).inc(seconds)
         for turn in turns:
             if (latency := turn.latency().latency_ms) is not None:
                 self.latency.observe(latency / 1000)

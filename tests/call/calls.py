@@ -6,7 +6,8 @@ import math
 from array import array
 
 from agent import events as e
-from agent.call.machine import CallMachine, Phase
+from agent.call.life import Phase
+from agent.call.machine import CallMachine
 from agent.call.options import CallOptions, OwnLine, OwnLines
 from agent.events import Pcm8k, Pcm24k
 
@@ -31,6 +32,9 @@ SILENCE = Pcm8k(bytes(320))
 
 TROUBLE = OwnLine("trouble", "I am sorry, I have lost my connection.", speech(1.0))
 MOMENT = OwnLine("moment", "One moment, please.", speech(0.5))
+REPEAT = OwnLine("repeat", "Could you say it again?", speech(0.6))
+THERE = OwnLine("still_there", "Are you still there?", speech(0.4))
+UNHEARD = OwnLine("unheard", "I cannot hear you. Goodbye.", speech(0.8))
 LIMIT = OwnLine("time_limit", "We have reached the end of the time.", speech(1.0))
 HELLO = OwnLine("disclosure", "You are speaking with an automated assistant.", speech(1.0))
 
@@ -47,6 +51,9 @@ class Bench:
             trouble=TROUBLE,
             time_limit=LIMIT,
             moment=MOMENT,
+            repeat=REPEAT,
+            still_there=THERE,
+            unheard=UNHEARD,
             disclosure=HELLO if disclosure else None,
         )
         self.machine = CallMachine(options or CallOptions(greeting="Greet the caller."), own)

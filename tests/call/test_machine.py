@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from agent import events as e
-from agent.call.machine import HANDLERS, LIFE, Phase, Signal
+from agent.call.life import LIFE, Phase, Signal
+from agent.call.machine import HANDLERS
 from agent.call.options import CallOptions
 from agent.errors import Fate, OwnFault
 from tests.call.calls import Bench, say, talking
@@ -72,8 +73,9 @@ def test_nothing_the_caller_says_stops_the_disclosure() -> None:
     bench.connect()
     bench.run(0.3)
     bench.caller_talks(0.5)
+    bench.run(0.2)
     bench.tell(e.Interrupted())
-    bench.run(2.0)
+    bench.run(1.8)
     disclosure, greeting = bench.machine.turns.all
     assert disclosure.last_heard is not None and disclosure.first_heard is not None
     assert disclosure.last_heard - disclosure.first_heard == pytest.approx(1.0, abs=0.03)
@@ -84,7 +86,9 @@ def test_the_caller_interrupts_while_the_model_generates() -> None:
     bench = talking()
     say(bench, 0.6, "Where can I park?")
     bench.answer(5.0, "You can park right behind the building.", complete=False)
-    bench.run(1.5)
+    bench.run(1.2)
+    bench.caller_talks(0.5)
+    bench.run(0.3)
     bench.tell(e.Interrupted())
     assert bench.unplayed == 0
     assert isinstance(bench.log[-1][1], e.Clear)
@@ -98,6 +102,7 @@ def test_late_audio_of_an_interrupted_reply_is_refused() -> None:
     bench = talking()
     say(bench, 0.6, "Where?")
     bench.answer(2.0, complete=False)
+    bench.caller_talks(0.5)
     bench.run(0.5)
     bench.tell(e.Interrupted())
     before = len(bench.all(e.Play))
@@ -113,6 +118,7 @@ def test_late_audio_of_an_interrupted_reply_is_refused() -> None:
 def test_a_refusal_ends_after_a_second_where_turn_complete_never_comes() -> None:
     bench = talking()
     bench.answer(2.0, complete=False)
+    bench.caller_talks(0.5)
     bench.run(0.5)
     bench.tell(e.Interrupted())
     bench.run(1.1)

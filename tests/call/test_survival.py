@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from agent import events as e
-from agent.call.machine import Phase
+from agent.call.life import Phase
 from agent.call.model_leg import STATES, Leg, LegOptions, ModelLeg, Move
 from agent.call.options import CallOptions
 from agent.errors import Fate
@@ -157,13 +157,14 @@ def test_but_not_a_minute_later() -> None:
 def test_attempts_back_off_and_share_ten_seconds() -> None:
     bench = talking()
     begin = bench.now
-    opened = []
+    opened: list[e.OpenModel] = []
     while bench.is_in(Phase.TALKING):
         if len(sessions(bench)) > len(opened):
             opened = sessions(bench)
             lose(bench, Fate.RESUME, None)
         bench.run(0.005)
-    assert len(opened) - 1 == 5  # at once, then after 0.5, 1, 2 and 4 s; another 4 s would be too late
+    # at once, then after 0.5, 1, 2 and 4 s; another 4 s would be too late
+    assert len(opened) - 1 == 5
     assert bench.now - begin < 10.1
     bench.run(1.3)
     assert bench.ended("model_lost")

@@ -36,6 +36,9 @@ def test_the_shipped_lines_have_words_and_sound(store: LineStore) -> None:
     for line in (lines.trouble, lines.time_limit, lines.disclosure):
         assert 1.0 < line.pcm.seconds < 10.0
         assert len(line.text.split()) > 5
+    for line in (lines.moment, lines.still_there, lines.repeat, lines.unheard):
+        assert 0.5 < line.pcm.seconds < 4.0
+        assert line.text.endswith((".", "?"))
 
 
 def test_every_wav_that_is_shipped_has_its_words(store: LineStore) -> None:

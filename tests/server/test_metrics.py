@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import agent
+from agent.call.dead_air import COUNTED
 from agent.call.metrics import CallMetrics
 from agent.call.turns import Turn
 from agent.protocols.twilio.provider import OVER
@@ -28,6 +29,7 @@ def test_every_series_is_born_at_zero() -> None:
     wanted |= {f'pickup_refused_total{{why="{why}"}}' for why in REFUSALS}
     wanted |= {f'pickup_forged_total{{where="{where}"}}' for where in ("webhook", "stream")}
     wanted |= {f'pickup_dropped_seconds_total{{direction="{way}"}}' for way in ("up", "down")}
+    wanted |= {f'pickup_dead_air_seconds_total{{cause="{cause}"}}' for cause in COUNTED}
     wanted |= {"pickup_calls_started_total", "pickup_calls_active"}
     wanted |= {"pickup_barge_ins_total", "pickup_underruns_total"}
     wanted |= {"pickup_turn_latency_seconds_count", "pickup_turn_latency_seconds_sum"}
@@ -44,6 +46,7 @@ def test_every_reason_that_the_code_gives_is_among_them() -> None:
     reasons |= set(re.findall(r'return "(\w+)"', live))
     reasons |= set(re.findall(r'abandon\("(\w+)"\)', live + board))
     assert {"agent_hung_up", "time_limit", "model_lost", "server_stopped", "no_start"} <= reasons
+    assert "caller_silent" in reasons
     assert reasons <= set(END_REASONS)
 
 
@@ -56,6 +59,7 @@ def test_every_refusal_that_the_code_counts_is_among_them() -> None:
 def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     metrics = Metrics(lambda: 7)
     figures = CallMetrics(barge_ins=2, underruns=1, dropped_up_ms=1500.0, dropped_down_ms=20.0)
+    figures.dead_air = {"model_silent": 4.5}
     turns = [
         Turn(n=0, first_heard=1.0),  # the greeting answers nobody
         Turn(n=1, caller_end=2.0, first_heard=2.8),
@@ -66,6 +70,7 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     assert series['pickup_calls_ended_total{reason="agent_hung_up"}'] == 1
     assert series["pickup_calls_active"] == 7
     assert series["pickup_barge_ins_total"] == 2
+    assert series['pickup_dead_air_seconds_total{cause="model_silent"}'] == 4.5
     assert series["pickup_underruns_total"] == 1
     assert series['pickup_dropped_seconds_total{direction="up"}'] == 1.5
     assert series['pickup_dropped_seconds_total{direction="down"}'] == 0.02

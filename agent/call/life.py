@@ -1,0 +1,64 @@
+"""The life of a call: its phases, what moves it from one to the next, and its deadlines."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """Where a call is in its life."""
+
+    RINGING = "ringing"
+    TALKING = "talking"
+    PARKED = "parked"  # the stream broke; the provider may bring the caller back
+    ENDING = "ending"  # the last words are being heard
+    ENDED = "ended"
+
+
+class Signal(StrEnum):
+    """What moves a call through its life."""
+
+    LINE_STARTED = "line_started"
+    LINE_STOPPED = "line_stopped"
+    LINE_BROKE = "line_broke"
+    GOODBYE = "goodbye"
+    CALLER_BACK = "caller_back"
+    HEARD_OUT = "heard_out"
+    GAVE_UP = "gave_up"
+
+
+P, S = Phase, Signal
+LIFE: dict[tuple[Phase, Signal], Phase] = {
+    (P.RINGING, S.LINE_STARTED): P.TALKING,
+    (P.RINGING, S.GOODBYE): P.ENDING,
+    (P.RINGING, S.GAVE_UP): P.ENDED,
+    (P.TALKING, S.LINE_STOPPED): P.ENDED,
+    (P.TALKING, S.LINE_BROKE): P.PARKED,
+    (P.TALKING, S.GOODBYE): P.ENDING,
+    (P.TALKING, S.GAVE_UP): P.ENDED,
+    (P.PARKED, S.LINE_STARTED): P.TALKING,
+    (P.PARKED, S.GOODBYE): P.ENDED,
+    (P.PARKED, S.GAVE_UP): P.ENDED,
+    (P.ENDING, S.LINE_STARTED): P.ENDING,
+    (P.ENDING, S.LINE_STOPPED): P.ENDED,
+    (P.ENDING, S.LINE_BROKE): P.ENDED,
+    (P.ENDING, S.GOODBYE): P.ENDING,
+    (P.ENDING, S.CALLER_BACK): P.TALKING,
+    (P.ENDING, S.HEARD_OUT): P.ENDED,
+    (P.ENDING, S.GAVE_UP): P.ENDED,
+}
+"""What is not in here cannot happen; a signal after the end is ignored, since peers may be slow to notice."""
+
+
+class Timer(StrEnum):
+    """Deadlines of a call; each has one meaning and one consequence."""
+
+    ANSWER = "answer"  # stop ringing
+    START = "start"  # answered, and no stream came
+    PARK = "park"  # the caller was not brought back
+    LIMIT = "limit"  # the call has lasted as long as it may
+    GOODBYE = "goodbye"  # watchdog of the last words
+    SPEAK = "speak"  # the model ended the call and says nothing
+    LINGER = "linger"  # the last words were heard; the model has not said that it is done
+    REFUSE = "refuse"  # an interrupted generation never completed
+    MOMENT = "moment"  # the session was lost, and the caller hears nothing
