@@ -12,8 +12,12 @@ import typer
 from agent.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.cli.parts.checks import Check, Finding, Patient
     from agent.config.settings import Settings
+    from agent.drive.tasks import Tasks
+    from agent.drive.wakeups import Wakeups
 
 app = typer.Typer()
 
@@ -34,21 +38,44 @@ class Checked(msgspec.Struct, kw_only=True):
     ms: float
 
 
+class LiveSetup(msgspec.Struct, kw_only=True):
+    """What a model takes of one agent's setup, in `--live --json`; options by name.
+
+    Attributes:
+        refused: the smallest setup that is refused; null: the whole is accepted, or none was refused for its options.
+        accepted: the largest setup that is accepted; null: none.
+        sessions: how many were opened to find out.
+        why: the service's words about the whole setup; null: it is accepted.
+    """
+
+    agent: str
+    model: str
+    refused: list[str] | None
+    accepted: list[str] | None
+    sessions: int
+    why: str | None
+
+
 class DoctorReport(msgspec.Struct, kw_only=True):
     """`pickup doctor --json`.
 
     Attributes:
         ok: nothing failed; warnings may be among the checks.
+        live: with `--live`, what each agent's model takes of its setup.
     """
 
     v: int
     ok: bool
     checks: list[Checked]
+    live: list[LiveSetup] = []
 
 
 @app.command()
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on one line.")] = False,
+    live: Annotated[
+        bool, typer.Option("--live", help="Open sessions, and find what a model refuses.")
+    ] = False,
 ) -> None:
     """Check settings, agents, disk, Gemini, Twilio and the way to here, and say how to mend what fails."""
     from agent.config.settings import Settings, environment
@@ -60,7 +87,7 @@ def doctor(
         wrong = Checked(name="settings", verdict="fail", text=str(error), mend=mend, ms=0.0)
         report = DoctorReport(v=1, ok=False, checks=[wrong])
     else:
-        report = asyncio.run(examine(settings, Path.cwd()))
+        report = asyncio.run(examine(settings, Path.cwd(), live=live))
     if as_json:
         typer.echo(msgspec.json.encode(report).decode())
     else:
@@ -77,12 +104,13 @@ def _show(checked: Checked) -> None:
     typer.echo(f"{verdict}  {checked.name:<14}  {checked.text}{mend}")
 
 
-async def examine(settings: Settings, here: Path) -> DoctorReport:
+async def examine(settings: Settings, here: Path, *, live: bool = False) -> DoctorReport:
     """Make all checks, side by side.
 
     Args:
         settings: the deployment's.
         here: the working folder.
+        live: open sessions with the agents' setups too.
     """
     import aiohttp
 
@@ -114,7 +142,55 @@ async def examine(settings: Settings, here: Path) -> DoctorReport:
                 ms=round(ms, 1),
             )
         )
-    return DoctorReport(v=1, ok=all(each.verdict != "fail" for each in checks), checks=checks)
+    seen = await _setups(settings, here, wakeups, tasks, checks, redact) if live else []
+    await tasks.close()
+    wakeups.close()
+    ok = all(each.verdict != "fail" for each in checks)
+    return DoctorReport(v=1, ok=ok, checks=checks, live=seen)
+
+
+async def _setups(
+    settings: Settings,
+    here: Path,
+    wakeups: Wakeups,
+    tasks: Tasks,
+    checks: list[Checked],
+    redact: Callable[[str], str],
+) -> list[LiveSetup]:
+    """Have each agent's setup judged by its model, one after the other; adds a line to `checks` for each."""
+    from pydantic import SecretStr
+
+    from agent.cli.parts.checks import readable_agents, skipped, stand_in
+    from agent.cli.parts.live_setup import Probe, finding, look
+    from agent.cli.serve import STAND_IN_KEY
+
+    agents = readable_agents(settings, here)
+    found: list[tuple[str, Finding, float]] = []
+    seen = []
+    if settings.api_key is None and not stand_in(settings):
+        found.append(("live", skipped("wants GEMINI_API_KEY"), 0.0))
+        agents = {}
+    if settings.api_key is None:
+        settings = settings.model_copy(update={"gemini_api_key": SecretStr(STAND_IN_KEY)})
+    for name, agent in agents.items():
+        begun = wakeups.now()
+        judged = await look(
+            Probe(settings, agent, wakeups, tasks), agent, agent.model or settings.gemini_model
+        )
+        why = None if judged.why is None else redact(judged.why)
+        seen.append(LiveSetup(**judged._replace(why=why)._asdict()))
+        found.append((f"live {name}", finding(judged), 1000 * (wakeups.now() - begun)))
+    for name, each, ms in found:
+        checks.append(
+            Checked(
+                name=name,
+                verdict=each.verdict.value,
+                text=redact(each.text),
+                mend=redact(each.mend) or None,
+                ms=round(ms, 1),
+            )
+        )
+    return seen
 
 
 async def _timed(check: Check, patient: Patient) -> tuple[Finding, float]:

@@ -143,7 +143,7 @@ async def test_where_all_is_well_every_check_says_so(world: World, tmp_path: Pat
     assert [(each.name, each.verdict, each.mend) for each in report.checks] == [
         (name, "ok", None)
         for name in (
-            ["settings", "agents", "data", "database", "port"]
+            ["settings", "agents", "setups", "data", "database", "port"]
             + ["gemini key", "gemini", "gemini model", "twilio account", "twilio number"]
             + ["public url", "signature", "clock"]
         )
@@ -228,8 +228,8 @@ async def test_a_fresh_clone_has_nothing_to_mend(tmp_path: Path) -> None:
         patch.setattr(checks_outside, "OUTSIDE_CHECKS", table)  # without the one that asks Google
         report = await examine(given, tmp_path)
     assert report.ok
-    assert {each.verdict for each in report.checks[6:]} == {"skip"}
-    key = report.checks[5]
+    assert {each.verdict for each in report.checks[7:]} == {"skip"}
+    key = report.checks[6]
     assert (key.name, key.verdict) == ("gemini key", "warn")
     assert "stand-in" in key.text
 

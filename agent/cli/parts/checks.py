@@ -12,6 +12,7 @@ import socket
 import sqlite3
 import tempfile
 from contextlib import closing
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,9 +22,12 @@ import aiohttp
 from agent.config.agent_file import AgentFiles, agents_folder
 from agent.config.settings import Settings, is_loopback
 from agent.errors import UserError
+from agent.server import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from agent.config.agent_file import AgentFile
 
 PATIENCE = 3.0
 """Seconds that a check may take."""
@@ -112,6 +116,35 @@ async def agents(patient: Patient) -> Finding:
     if not names:
         return bad(f"no agent in {folder}", "run `pickup init`, or set PICKUP_AGENTS")
     return good(f"{', '.join(names)} in {folder}")
+
+
+def readable_agents(settings: Settings, here: Path) -> dict[str, AgentFile]:
+    """The agents by their files' names; those that cannot be read are the business of another check."""
+    files = AgentFiles(agents_folder(settings.pickup_agents, here), lambda line: None)
+    found = {}
+    for name in files.names():
+        try:
+            found[name] = files.get(name)
+        except UserError:
+            continue
+    return found
+
+
+async def setups(patient: Patient) -> Finding:
+    """No model refused a part of an agent's setup lately."""
+    settings = patient.settings
+    path, wall = settings.data_dir / verdicts.FILE, datetime.now(UTC).timestamp()
+    kept = {(each.model, each.agent): each for each in verdicts.read(path) if each.holds(wall)}
+    for agent in readable_agents(settings, patient.here).values():
+        found = kept.get((agent.model or settings.gemini_model, agent.digest()))
+        if found is not None:
+            hours = (wall - found.found_at) / 3600
+            return doubtful(
+                f"{agent.name} does without {', '.join(found.left_out)}: {found.model} refused it "
+                f"{hours:.1f} h ago: {found.why}",
+                "`pickup doctor --live` finds out what exactly; it is tried again after 24 h",
+            )
+    return good("none was refused lately")
 
 
 async def data_dir(patient: Patient) -> Finding:
@@ -228,6 +261,7 @@ def host_of(origin: str) -> str:
 
 LOCAL_CHECKS = (
     Check("agents", agents),
+    Check("setups", setups),
     Check("data", data_dir),
     Check("database", database),
     Check("port", port),
