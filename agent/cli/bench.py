@@ -33,6 +33,7 @@ from agent.cli.parts.settle import settle
 from agent.cli.serve import STAND_IN_KEY
 from agent.config.agent_file import EXAMPLES
 from agent.config.settings import Settings, environment
+from agent.errors import UserError
 from agent.simulator.crowd import CrowdOptions, run_crowd, warm_up
 from agent.simulator.records import Stats
 
@@ -95,6 +96,9 @@ def _measure(calls: int, seconds: float, data: Path, console: Console) -> BenchR
         options = CrowdOptions(url=server.url, auth_token=token, calls=calls, seconds=seconds)
         crowd = _Crowd(options, server.process.pid, model.process.pid)
         callers = _run(crowd)
+        if not callers:
+            console.print((data / "log").read_text(errors="replace"), markup=False)
+            raise UserError("the server took no call at all; its log is above")
         seen = _seen(calls, callers, _stats(model))
         server.stop()  # it ends when the last call's record is written
     return report(crowd.spent(where), seen)
@@ -111,7 +115,10 @@ class _Crowd:
         self._memory: list[float] = []
 
     async def run(self) -> list[CallReport]:
-        await warm_up(self._options)
+        """Place all calls; none where not even the first one comes about."""
+        first = await warm_up(self._options)
+        if first.start_now_s is None:
+            return []
         self._memory.append(resident_mb(self._server))
         return await run_crowd(self._options, self._mark)
 
