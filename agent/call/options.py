@@ -21,6 +21,9 @@ class UplinkOptions(msgspec.Struct, frozen=True):
         merged: seconds of audio in one message while a backlog is worked off.
         messages: messages of all kinds in any sliding second.
         speed: how many times faster than real time a backlog goes, at most.
+        words: bytes of words and tool results in a second, in the long run; twice that and one message in any one. Audio has
+            a bound already: `speed` * 0.9 of real time and one message of `merged`, so 3.7 s of it in any second, which are
+            158 kB as base64; the 60 messages around it add 5 kB.
         before_ready: seconds of audio kept while the session is not ready.
         backlog: seconds of audio kept while the session is ready but slow.
     """
@@ -29,6 +32,7 @@ class UplinkOptions(msgspec.Struct, frozen=True):
     merged: float = 0.1
     messages: int = 60
     speed: float = 4.0
+    words: int = 32_768
     before_ready: float = 10.0
     backlog: float = 30.0
 

@@ -2,7 +2,8 @@
 
 In steady state each 20 ms frame leaves at once. Where a backlog has formed (the session was not ready, or was slow) it goes in
 order, merged into larger messages and at a bounded multiple of real time, with live audio queueing behind it. Words and tool
-results overtake audio. Whatever a full buffer drops is counted in seconds, oldest first, and nothing is dropped silently.
+results overtake audio, at a bounded number of bytes a second: a tool may answer with anything. For audio that bound follows from the
+others (`UplinkOptions`). Whatever a full buffer drops is counted in seconds, oldest first, and nothing is dropped silently.
 
 What was sent is not safe yet: a session that goes on from a snapshot has not heard what came after it. So sound is kept until it is
 answered or in a snapshot, and a new session hears the unanswered utterance from its start (`again`).
@@ -13,9 +14,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
 from agent.audio.level import SpeechMeter
 from agent.audio.resample import Upsample8to16
-from agent.events import Pcm8k, Pcm16k, SendAudio
+from agent.events import Pcm8k, Pcm16k, SendAudio, SendText, SendToolResult
 
 if TYPE_CHECKING:
     from agent.call.options import UplinkOptions
@@ -39,6 +42,13 @@ class Sound(NamedTuple):
     pcm: Pcm16k
     at: float
     voiced: bool
+
+
+def _size(command: ModelCommand) -> int:
+    """Bytes of what a command that is not audio says."""
+    if isinstance(command, SendToolResult):
+        return len(msgspec.json.encode(command.response))
+    return len(command.text.encode()) if isinstance(command, SendText) else 0
 
 
 class Uplink:
@@ -67,6 +77,9 @@ class Uplink:
         self._sent_at: deque[float] = deque(maxlen=options.messages)
         self._credit = options.merged  # seconds of audio that may go now
         self._credited_at = now
+        self._words_paid = (
+            now  # when the words and results sent so far are paid for, at so many bytes a second
+        )
         self._unsent_speech = 0  # samples that must leave before all of the caller's speech has
         self.dropped = 0.0
 
@@ -154,8 +167,9 @@ class Uplink:
         out: list[ModelCommand] = []
         self._refill(now)
         while self._room(now):
-            if self._urgent:
+            if self._urgent and now >= self._words_at:
                 out.append(self._urgent.popleft())
+                self._words_paid = max(self._words_paid, now) + _size(out[-1]) / self._options.words
             elif self._may_send():
                 out.append(SendAudio(self._take(now)))
             else:
@@ -170,10 +184,16 @@ class Uplink:
         room = 0.0
         if len(self._sent_at) == self._options.messages:
             room = self._sent_at[0] + 1.0
-        if self._urgent:
-            return room
-        missing = self._next / RATE - self._credit
-        return max(room, self._credited_at + missing / self._refill_rate)
+        times = [self._words_at] if self._urgent else []
+        if self._waiting >= self._message:
+            missing = self._next / RATE - self._credit
+            times.append(self._credited_at + missing / self._refill_rate)
+        return max(room, min(times))
+
+    @property
+    def _words_at(self) -> float:
+        """When the next words or result may go: a second's bytes may be owed."""
+        return self._words_paid - 1.0
 
     @property
     def _next(self) -> int:
