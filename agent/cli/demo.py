@@ -78,7 +78,7 @@ def demo(
     if as_json:
         print(msgspec.json.encode(outcome).decode())
     else:
-        _show(console, outcome, found)
+        _show(console, outcome, found, evidence.transcript.get("turns", []))
     if play:
         _play(outcome.recording)
     if not outcome.ok:
@@ -196,14 +196,29 @@ def _say(console: Console, said: Said) -> None:
     console.print(f"{said.t:6.2f} s  [{colour}]{who}  {escape(said.text)}[/]", soft_wrap=True)
 
 
-def _show(console: Console, outcome: DemoReport, found: list[Step]) -> None:
-    table = Table(title="latency of each turn, in milliseconds", title_justify="left")
+STEPS = (
+    ("sent", "sent_ms"),
+    ("model's first byte", "model_ms"),
+    ("first frame out", "frame_ms"),
+    ("heard", "out_ms"),
+    ("in all", "latency_ms"),
+)
+"""From the end of the caller's speech to the ear: the columns, and where the record has each. "First frame out" and "heard" both
+begin at the model's first byte."""
+
+
+def _show(
+    console: Console, outcome: DemoReport, found: list[Step], turns: list[dict[str, Any]]
+) -> None:
+    table = Table(
+        title="from the end of the caller's speech, in milliseconds", title_justify="left"
+    )
     table.add_column("turn")
-    for column in ("to the model", "model", "to the ear", "in all"):
+    for column, _ in STEPS:
         table.add_column(column, justify="right")
-    for turn in outcome.turns:
-        cells = (turn.sent_ms, turn.model_ms, turn.out_ms, turn.latency_ms)
-        table.add_row(str(turn.n), *("" if cell is None else f"{cell:.0f}" for cell in cells))
+    for turn in turns:
+        cells = [turn[field] for _, field in STEPS]
+        table.add_row(str(turn["n"]), *("" if cell is None else f"{cell:.0f}" for cell in cells))
     console.print(table)
     console.print(
         f"first word {_ms(outcome.first_word_ms)} after the answer; interrupted to silence "
