@@ -156,7 +156,8 @@ def test_what_is_said_is_shown_on_one_line_and_as_it_is() -> None:
 def test_the_table_has_a_row_for_each_turn_and_says_where_the_files_are() -> None:
     console, text = screen()
     report = msgspec.convert(EXAMPLE, DemoReport)
-    demo._show(console, report, [Step("a", True, ""), Step("b", False, "")])
+    turns = [turn | {"frame_ms": 3.0} for turn in EXAMPLE["turns"]]
+    demo._show(console, report, [Step("a", True, ""), Step("b", False, "")], turns)
     shown = text.getvalue()
     assert "780" in shown
     assert "1 of 2 steps happened" in shown
@@ -169,7 +170,7 @@ def test_what_did_not_happen_is_a_dash() -> None:
     report = msgspec.convert(
         EXAMPLE | {"first_word_ms": None, "recording": None, "turns": []}, DemoReport
     )
-    demo._show(console, report, [])
+    demo._show(console, report, [], [])
     assert "first word - after the answer" in text.getvalue()
     assert "listen:" not in text.getvalue()
 
