@@ -268,6 +268,8 @@ class CallMachine:
         self._timers.pop(Timer.SPEAK, None)
         self._air.agent_spoke()
         turn = self.turns.reply_audio(now, self._downlink.position)
+        if turn.first_byte == now:
+            self._uplink.answering()
         self._downlink.feed(event.pcm)
         turn.end = self._downlink.position
         self._answer(now)
@@ -325,6 +327,7 @@ class CallMachine:
         self._carry(self._tools.called(event))
 
     def _tools_cancelled(self, event: e.ToolsCancelled, now: float) -> None:
+        self._uplink.unsay(event.ids)
         self._carry(self._tools.cancelled(event.ids))
 
     def _tool_finished(self, event: e.ToolFinished, now: float) -> None:

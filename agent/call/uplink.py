@@ -11,6 +11,7 @@ answered or in a snapshot, and a new session hears the unanswered utterance from
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -34,6 +35,13 @@ LEAD_IN = 0.3
 
 TAIL = 1.0
 """Seconds of silence that end an utterance which is sent again: enough for the model to hear its end, and no wait for more."""
+
+
+PAUSE = 0.4
+"""Seconds without a voice that part one utterance from the next, about as long as the service itself waits."""
+
+JUST_NOW = 0.2
+"""Seconds in which no model hears that an utterance has ended, and answers it."""
 
 
 class Sound(NamedTuple):
@@ -73,6 +81,7 @@ class Uplink:
         self._audio: deque[Sound] = deque()
         self._waiting = 0  # samples in _audio
         self._sent: deque[Sound] = deque()  # neither answered nor in a snapshot
+        self._unheard: float | None = None  # beginning of what the latest reply does not answer
         self._ready = False
         self._sent_at: deque[float] = deque(maxlen=options.messages)
         self._credit = options.merged  # seconds of audio that may go now
@@ -131,8 +140,24 @@ class Uplink:
         self._unsent_speech = self._waiting
         return True
 
+    def answering(self) -> None:
+        """A reply begins: it does not answer what the model had not heard to its end by then, in a backlog above all."""
+        heard_to = self._sent[-1].at if self._sent else -math.inf
+        begin = last = -math.inf
+        self._unheard = None
+        for sound in (*self._sent, *self._audio):
+            if not sound.voiced:
+                continue
+            begin, last = begin if sound.at - last <= PAUSE else sound.at, sound.at
+            if last > heard_to - JUST_NOW:
+                self._unheard = begin
+                return
+
     def forget(self, before: float) -> None:
         """Sound from before that moment is answered, or in a snapshot: nobody has to hear it again."""
+        self._forget(before if self._unheard is None else min(before, self._unheard - LEAD_IN))
+
+    def _forget(self, before: float) -> None:
         while self._sent and self._sent[0].at <= before:
             self._sent.popleft()
 
@@ -157,6 +182,12 @@ class Uplink:
     def say(self, command: ModelCommand) -> None:
         """Send a command that is not audio before any audio that waits; kept until the session is ready."""
         self._urgent.append(command)
+
+    def unsay(self, ids: list[str]) -> None:
+        """The model wants no answer to these calls any more: an answer that comes all the same ends the session."""
+        for command in [each for each in self._urgent if isinstance(each, SendToolResult)]:
+            if command.id in ids:
+                self._urgent.remove(command)
 
     # ---- what goes
 
@@ -227,7 +258,7 @@ class Uplink:
         self._left(samples)
         self._credit -= samples / RATE
         self._sent.extend(pieces)
-        self.forget(now - self._options.backlog)
+        self._forget(now - self._options.backlog)
         return first.pcm if len(pieces) == 1 else Pcm16k(b"".join(piece.pcm for piece in pieces))
 
     def _drop(self) -> None:

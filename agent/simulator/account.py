@@ -185,13 +185,24 @@ class Account:
             lived: Seconds since `setupComplete`.
             now: The time.
         """
-        if going_on is not None and going_on.seconds >= SHORTEST_OWED_SECONDS:
-            same = self._again(going_on, "")
-            if same is None:
-                self._thread.said.append(Spoken(going_on, "", whole=False))
+        if (
+            going_on is not None
+            and going_on.seconds >= SHORTEST_OWED_SECONDS
+            and self._again(going_on, "") is None
+            and not self._coming(going_on)
+        ):
+            self._thread.said.append(Spoken(going_on, "", whole=False))
         if lived >= SETTLED_SECONDS:
             self._missed()
         self._thread.gone_at = now
+
+    def _coming(self, going_on: Utterance) -> bool:
+        """Whether it is the beginning of what is owed, which the next session is owed once more."""
+        begun = Spoken(going_on, "", whole=False)
+        same = next((owed for owed in self._owed if _same(owed.sound, "", begun)), None)
+        if same is not None:
+            self._owed.remove(same)
+        return same is not None
 
     def _again(self, sound: Utterance, text: str) -> Spoken | None:
         """Find what is owed in a sound, which may be several utterances in one."""

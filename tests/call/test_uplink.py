@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from agent.audio.resample import Upsample8to16
 from agent.call.options import UplinkOptions
 from agent.call.uplink import Uplink
-from agent.events import Pcm8k, SendAudio, SendText
+from agent.events import Pcm8k, SendAudio, SendText, SendToolResult
 from tests.call.calls import SILENCE, VOICE
 
 OPTIONS = UplinkOptions()
@@ -176,3 +176,64 @@ def test_larger_messages_in_steady_state_are_a_setting() -> None:
         uplink.feed(SILENCE, n * 0.02)
         out.append([c.pcm.seconds for c in uplink.due(n * 0.02) if isinstance(c, SendAudio)])
     assert out == [[], [], [0.06], [], [], [0.06]]
+
+
+def speak(uplink: Uplink, begin: float, *parts: tuple[Pcm8k, float]) -> float:
+    """Feed frames for so many seconds each; returns the time after them."""
+    now = begin
+    for frame, seconds in parts:
+        for _ in range(round(seconds / 0.02)):
+            uplink.feed(frame, now)
+            now += 0.02
+    return now
+
+
+def test_a_reply_does_not_answer_what_still_waits_in_a_backlog() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    now = speak(uplink, 0.0, (VOICE, 1.0), (SILENCE, 1.0), (VOICE, 1.0), (SILENCE, 0.2))
+    uplink.open()
+    uplink.due(now)  # the first tenth of a second
+    uplink.answering()
+    drain(uplink, now)
+    uplink.forget(now)  # the reply is generated to its end
+    assert uplink.again()
+    assert uplink.waiting == pytest.approx(3.2, abs=0.1)  # nothing of it was answered
+
+
+def test_a_reply_that_comes_while_the_caller_speaks_leaves_his_sentence_whole() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    now = 0.0
+    for frame, seconds in ((VOICE, 1.0), (SILENCE, 1.0), (VOICE, 0.8)):
+        for _ in range(round(seconds / 0.02)):
+            uplink.feed(frame, now)
+            uplink.due(now)
+            now += 0.02
+    uplink.answering()  # to the first sentence
+    uplink.forget(now)
+    assert uplink.again()
+    assert uplink.waiting == pytest.approx(0.8 + 0.3, abs=0.1)
+
+
+def test_a_reply_to_all_that_was_said_leaves_nothing() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    now = 0.0
+    for frame, seconds in ((VOICE, 1.0), (SILENCE, 0.7)):
+        for _ in range(round(seconds / 0.02)):
+            uplink.feed(frame, now)
+            uplink.due(now)
+            now += 0.02
+    uplink.answering()
+    uplink.forget(now)
+    assert not uplink.again()
+
+
+def test_an_answer_that_is_not_wanted_any_more_is_not_sent() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    kept, text = SendToolResult("2", "echo", {}), SendText("Hello.")
+    for command in (SendToolResult("1", "echo", {}), text, kept):
+        uplink.say(command)
+    uplink.unsay(["1", "3"])
+    uplink.open()
+    assert uplink.due(0.0) == [text, kept]

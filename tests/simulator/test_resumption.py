@@ -361,6 +361,20 @@ def test_an_utterance_that_was_going_on_comes_again_from_its_start(
     assert not second.violations
 
 
+def test_an_utterance_whose_replay_is_cut_off_as_well_is_owed_once(play: Play) -> None:
+    first, handle = lost_in_speech(play, 1.9)
+    second = first.resumed(handle)
+    pcm = clip("open")[: int(0.9 * 16_000)]
+    for at in range(0, len(pcm), 320):
+        second.wait(0.005)
+        second.send(audio_frame(pcm[at : at + 320], "audio/pcm;rate=8000"))
+    third = second.over(1006).resumed(handle)
+    speak(third, "open", rate=4.0)
+    third.wait(6)
+    assert third.audio() == reply_of(play, 0)
+    assert not third.over(1000).violations
+
+
 def test_an_utterance_that_comes_without_its_start_is_missing(play: Play) -> None:
     first, handle = lost_in_speech(play, 1.2)
     second = first.resumed(handle)
