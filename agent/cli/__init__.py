@@ -29,6 +29,7 @@ COMMANDS = {
     "calls": "List the calls that were, or show one of them.",
     "replay": "Play a recorded call to today's core and compare what it does.",
     "bench": "Measure what calls cost, and what they lose and wait.",
+    "torture": "Let all go wrong, one call each; tell what callers noticed.",
     "simulate": "Run a stand-in: for Gemini Live, or for Twilio with a caller.",
 }
 """Every command, by the name of its file in this folder, in the order of `pickup --help`."""

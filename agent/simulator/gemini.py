@@ -191,6 +191,7 @@ class GeminiStandIn:
         for fault in self._options.conduct.faults:
             if fault.after != "handshake" or not self._house.strikes(fault):
                 continue
+            self._ledger.spoiled()
             if fault.name == "handshake-hangs":
                 await sleep_until(now() + float(fault.value))
             else:

@@ -169,11 +169,13 @@ class Stats(msgspec.Struct):
 
     Attributes:
         opened: Connections. resumed: with a handle that was taken. refused: at the setup.
+        spoiled_handshakes: Handshakes that a fault refused or kept waiting.
         repeated_setups: Setups that had been refused before, word by word.
         violation_count: Breaches of a rule: a good client's is 0, whatever goes wrong.
     """
 
     opened: int
+    spoiled_handshakes: int
     live: int
     ready: int
     resumed: int
@@ -198,6 +200,7 @@ class Ledger:
         self._violations: list[Violation] = []
         self._violation_count = 0
         self._opened = 0
+        self._spoiled_handshakes = 0
         self._refused_setups: set[bytes] = set()
         self._repeated_setups = 0
 
@@ -207,6 +210,10 @@ class Ledger:
         record = SessionRecord(self._opened)
         self._sessions.append(record)
         return record
+
+    def spoiled(self) -> None:
+        """Count a handshake that a fault struck."""
+        self._spoiled_handshakes += 1
 
     def violated(self, violation: Violation) -> None:
         """Keep a violation."""
@@ -227,6 +234,7 @@ class Ledger:
         sessions = list(self._sessions)
         return Stats(
             opened=self._opened,
+            spoiled_handshakes=self._spoiled_handshakes,
             resumed=sum(session.resumed_from is not None for session in sessions),
             refused=sum(session.refused for session in sessions),
             repeated_setups=self._repeated_setups,

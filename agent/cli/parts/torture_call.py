@@ -1,0 +1,183 @@
+"""One call of `pickup torture`: a stand-in for Gemini Live that goes wrong, a caller, and what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.request
+from typing import IO, TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+
+from agent.cli.parts.children import Child
+from agent.cli.parts.torture_verdict import Evidence
+from agent.simulator.caller import CallAudio, CallerOptions, demo_utterances, run_caller
+from agent.simulator.phone import Manners
+from agent.simulator.records import Stats
+from agent.simulator.report import AnyCallEvent, CallEnded, NetworkSpeaks
+from agent.simulator.script import SPEECH_FOLDER
+from agent.simulator.wav import read_phone_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from agent.simulator.menu import Entry
+
+GIVES_UP = 12.0
+"""Seconds of silence after which the caller speaks, or hangs up: later than a server has to decide."""
+LEAVES = 5
+"""Seconds in which a server lets go of its sessions after a call."""
+GREETING_S = 1.0
+"""So much of the greeting's clip is looked for in what was heard."""
+ALIKE = 0.5
+"""Correlation from which it was heard: clean it is above 0.9, other speech stays below 0.3."""
+
+MORE = {
+    "stale-handle": ("connection-lost@8x1",),
+    "forgets": ("connection-lost@8x1",),
+}
+"""Faults of a resumption need something to resume from."""
+SENT = "setup.generationConfig.speechConfig"
+"""A field that nearly every server sends, and can do without."""
+OTHERWISE = {
+    "refuse": f"refuse={SENT}",
+    "refuse-unnamed": f"refuse-unnamed={SENT}",
+    "silent-setup": f"silent-setup={SENT}",
+    "short-words-unheard": "short-words-unheard=1.8",  # two of the caller's sentences are shorter
+}
+"""Faults that are armed in another way than the menu shows, so that they come."""
+HANGS_UP = {"no-stop": 12.0}
+"""Faults of the caller's hanging up: the caller does, in mid-call, after so many seconds."""
+
+
+class Line(NamedTuple):
+    """Where to call, and how.
+
+    Attributes:
+        url: The voice webhook or its origin, or a media stream.
+        token: Signs the requests; empty: they are not signed.
+        public_url: What is signed in place of the origin of `url`.
+        seconds: The caller hangs up after so long.
+    """
+
+    url: str
+    token: str
+    public_url: str | None
+    seconds: float
+
+
+class Desk(NamedTuple):
+    """What stand-ins for Gemini Live are started with.
+
+    Attributes:
+        log: Takes what they complain of.
+    """
+
+    environ: Mapping[str, str]
+    log: IO[bytes]
+    folder: Path
+
+
+def stand_in(desk: Desk, port: int, faults: list[str]) -> Child:
+    """Start a stand-in for Gemini Live: a new one for each call, so that none inherits anything.
+
+    Raises:
+        UserError: it did not start.
+    """
+    words = ["simulate", "gemini", "--port", str(port)]
+    for fault in faults:
+        words += ["--fault", fault]
+    return Child(words, desk.environ, desk.log, desk.folder)
+
+
+def port_of(child: Child) -> int:
+    """Where it listens."""
+    return urlsplit(child.url).port or 0
+
+
+def arms(entry: Entry) -> tuple[list[str], list[str]]:
+    """How a fault is armed: at the stand-in for the model, and on the line."""
+    if entry.side == "twilio":
+        return [], [entry.arm]
+    return [OTHERWISE.get(entry.name, entry.arm), *MORE.get(entry.name, ())], []
+
+
+async def call(
+    line: Line, model_url: str, faults: list[str], hangs_up_after: float | None = None
+) -> Evidence:
+    """Place one call and see what becomes of it.
+
+    Args:
+        line: Where to.
+        model_url: The stand-in's origin.
+        faults: Of the line.
+        hangs_up_after: The caller hangs up in mid-call after so many seconds.
+    """
+    utterances = demo_utterances()
+    options = CallerOptions(
+        url=line.url,
+        public_url=line.public_url,
+        auth_token=line.token,
+        max_seconds=hangs_up_after or line.seconds,
+        utterances=utterances,
+        manners=Manners(patience_s=GIVES_UP, hang_up_after_s=GIVES_UP),
+        faults=tuple(faults),
+        seed=0,
+    )
+    events: list[AnyCallEvent] = []
+    audio = CallAudio()
+    report = await run_caller(options, on_event=events.append, audio=audio)
+    begun = report.start_now_s
+    over = next((each.now_s for each in events if isinstance(each, CallEnded)), 0.0)
+    spoke = [each.now_s for each in events if isinstance(each, NetworkSpeaks)]
+    stats = await _settled(model_url)
+    _, heard = audio.arrays()
+    return Evidence(
+        report=report,
+        stats=stats,
+        to_say=len(utterances),
+        spoke_at=[now - (begun or now) for now in spoke],
+        over_at=report.seconds if begun is None else over - begun,
+        greetings=times_heard(heard, read_phone_wav(SPEECH_FOLDER / "agent_greeting.wav")),
+        left=stats.live,
+        hangs_up_after=hangs_up_after,
+    )
+
+
+async def _settled(model_url: str) -> Stats:
+    """What the stand-in saw, once the server has let go of it or has had the time to."""
+    for _ in range(LEAVES * 2):
+        stats = await asyncio.to_thread(_stats, model_url)
+        if not stats.live:
+            return stats
+        await asyncio.sleep(0.5)
+    return await asyncio.to_thread(_stats, model_url)
+
+
+def _stats(model_url: str) -> Stats:
+    with urllib.request.urlopen(f"{model_url}/stats", timeout=10) as answer:
+        return msgspec.json.decode(answer.read(), type=Stats)
+
+
+def times_heard(heard: NDArray[np.int16], clip: NDArray[np.int16]) -> int:
+    """How often the clip's beginning is in what was heard (both PCM of 8 kHz), by correlation."""
+    wanted = clip[: round(GREETING_S * 8000)].astype(np.float64)
+    length = len(wanted)
+    if len(heard) < length:
+        return 0
+    sound = heard.astype(np.float64)
+    size = 1 << (len(sound) + length).bit_length()
+    product = np.fft.rfft(sound, size) * np.conj(np.fft.rfft(wanted, size))
+    matches = np.fft.irfft(product, size)[: len(sound) - length + 1]
+    energy = np.concatenate(([0.0], np.cumsum(sound**2)))
+    around = np.sqrt(np.maximum(energy[length:] - energy[:-length], 1.0))
+    alike = matches / (around * max(float(np.linalg.norm(wanted)), 1.0))
+    count, behind = 0, 0
+    for at in np.flatnonzero(alike >= ALIKE):
+        if at >= behind:
+            count, behind = count + 1, int(at) + length
+    return count
