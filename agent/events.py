@@ -304,6 +304,12 @@ class SendText(Command, frozen=True, tag="send_text"):
     text: str
 
 
+class SendNote(Command, frozen=True, tag="send_note"):
+    """Words for the model to know, and not to answer; they end a generation that runs."""
+
+    text: str
+
+
 class SendToolResult(Command, frozen=True, tag="send_tool_result"):
     """The answer to one tool call; exactly one per call that was not cancelled."""
 
@@ -376,7 +382,7 @@ ModelEvent = (
 AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
 
 LineCommand = Play | Mark | Clear | HangUp
-ModelCommand = OpenModel | SendAudio | SendText | SendToolResult | CloseModel
+ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
 CallCommand = KeepHeard | Answer | Tell | Finish
 AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

@@ -174,6 +174,10 @@ class DeadAir:
         """When to `look` next, unless something happens before."""
         return self._next
 
+    def calm_for(self, now: float) -> float:
+        """Seconds in which nobody was heard, and nobody waited for the agent."""
+        return 0.0 if self._due else now - max(self._agent_until, self._caller_until, self._since)
+
     # ---- what happens
 
     def line_started(self, now: float) -> None:

@@ -50,6 +50,7 @@ class CallOptions(msgspec.Struct, frozen=True):
         goodbye_within: watchdog of the last words; renewed while they play.
         speak_within: how long a model that ended the call without a word may take to say one.
         moment_after: how long a caller whose session was lost hears nothing before we say that it takes a moment.
+        tells_heard: whether the model can be told what was heard of a reply that was cut off.
         linger: after the last words were heard, how long the model may take to say that its turn is over.
         refuse_late: how long audio of an interrupted generation is refused where `turnComplete` does not come.
     """
@@ -65,6 +66,7 @@ class CallOptions(msgspec.Struct, frozen=True):
     moment_after: float = 2.0
     linger: float = 1.0
     refuse_late: float = 1.0
+    tells_heard: bool = False
     dead_air: DeadAirOptions = DeadAirOptions()
     barge_in: BargeInOptions = BargeInOptions()
     leg: LegOptions = LegOptions()

@@ -70,6 +70,7 @@ class CallSession:
             e.OpenModel: self._to_model,
             e.SendAudio: self._to_model,
             e.SendText: self._to_model,
+            e.SendNote: self._to_model,
             e.SendToolResult: self._to_model,
             e.CloseModel: self._to_model,
             e.StartTool: self._to_tools,

@@ -91,6 +91,10 @@ class Turn(msgspec.Struct):
     cut: bool = False
     cut_at: int = 0
 
+    def heard(self) -> str:
+        """The words of the agent's that the caller heard; of a reply that was cut, an estimate."""
+        return _agent_line(self, 0.0).heard
+
     def latency(self) -> TurnLatency:
         return TurnLatency(
             latency_ms=span_ms(self.caller_end, self.first_heard),
@@ -242,7 +246,7 @@ class Turns:
         for turn in self.all[0 if everything else self._saved :]:
             if turn.caller.strip():
                 lines.append(f"Caller: {turn.caller.strip()}")
-            if not turn.own and (said := _agent_line(turn, 0.0).heard):
+            if not turn.own and (said := turn.heard()):
                 lines.append(f"You: {said}")
         if everything and self._words.strip():
             lines.append(f"Caller: {self._words.strip()}")

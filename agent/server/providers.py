@@ -9,7 +9,7 @@ import structlog
 from agent.models.gemini import gemini_connector
 from agent.protocols.gemini import ladder
 from agent.protocols.gemini.session import GeminiSession, over_quota
-from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration
+from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration, row_for
 from agent.protocols.twilio.provider import Twilio
 
 if TYPE_CHECKING:
@@ -72,6 +72,11 @@ def gemini(settings: Settings, agent: AgentFile, order: Order) -> MadeModel:
     for warning in session.warnings:
         log.warning(warning)
     return session, connect
+
+
+def takes_notes(model: str) -> bool:
+    """Whether this model can be told something in mid-call that it does not answer."""
+    return row_for(model).history
 
 
 MODELS: dict[str, Callable[[Settings, AgentFile, Order], MadeModel]] = {"gemini": gemini}

@@ -22,7 +22,7 @@ from agent.events import ModelReady
 from agent.models.live import LiveSession
 from agent.server.admission import Admission
 from agent.server.prompt import greeting_request, system_instruction
-from agent.server.providers import MODELS, REFUSALS, Order
+from agent.server.providers import MODELS, REFUSALS, Order, takes_notes
 from agent.server.sessions import Sessions
 from agent.server.setups import Setups
 from agent.server.verdicts import Verdict, Verdicts
@@ -108,6 +108,7 @@ class Wiring:
             greeting=greeting_request(agent),
             answer_within=self.settings.answer_within,
             max_seconds=float(self.settings.max_call_seconds),
+            tells_heard=takes_notes(agent.model or self.settings.gemini_model),
             uplink=UplinkOptions(),
         )
 

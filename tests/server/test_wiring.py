@@ -10,7 +10,7 @@ from agent.config.settings import Settings
 from agent.errors import UserError
 from agent.protocols.gemini.session import GeminiSession
 from agent.server.prompt import system_instruction
-from agent.server.providers import MODELS, PHONES, Order
+from agent.server.providers import MODELS, PHONES, Order, takes_notes
 from agent.server.wiring import Wiring
 from agent.tools.end_call import EndCall
 from tests.server.bench import AGENT, Bench
@@ -78,8 +78,17 @@ def test_a_calls_options_come_from_the_settings(tmp_path: Path) -> None:
         options = bench.wiring.options(bench.wiring.agent_for("+1"))
         assert (options.answer_within, options.max_seconds) == (2.0, 3600.0)
         assert "How can I help you?" in options.greeting
+        assert options.tells_heard
 
     play(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [("gemini-3.8-live", True), ("gemini-3.1-flash-live-preview", False), ("unheard-of", False)],
+)
+def test_a_model_is_told_what_was_heard_where_its_row_allows(model: str, takes: bool) -> None:
+    assert takes_notes(model) is takes
 
 
 @pytest.mark.parametrize(("url", "renders"), [("ws://127.0.0.1:1", 0), ("wss://example.com", 1)])

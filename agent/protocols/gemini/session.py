@@ -37,6 +37,7 @@ from agent.events import (
     ModelUsage,
     Pcm24k,
     SendAudio,
+    SendNote,
     SendText,
     ToolCalled,
     ToolsCancelled,
@@ -316,7 +317,7 @@ class GeminiSession:
 
     # ---- to the model ----
 
-    def send(self, command: SendAudio | SendText | SendToolResult) -> str:
+    def send(self, command: SendAudio | SendText | SendNote | SendToolResult) -> str:
         """The frame that says `command`.
 
         Raises:
@@ -330,6 +331,8 @@ class GeminiSession:
             frame = f"{_AUDIO_HEAD}{b2a_base64(command.pcm, newline=False).decode()}{_AUDIO_TAIL}"
         elif isinstance(command, SendText):
             kind, frame = "text", self._text(command.text)
+        elif isinstance(command, SendNote):
+            kind, frame = "note", _content(command.text, complete=False)
         else:
             kind, frame = "toolResponse", self._tool_response(command)
         self._last_sent.append((kind, len(frame)))
@@ -338,8 +341,7 @@ class GeminiSession:
     def _text(self, text: str) -> str:
         if self._greets_by == "realtime_text":
             return _json({"realtimeInput": {"text": text}})
-        turn = {"role": "user", "parts": [{"text": text}]}
-        return _json({"clientContent": {"turns": [turn], "turnComplete": True}})
+        return _content(text, complete=True)
 
     def _tool_response(self, result: SendToolResult) -> str:
         if result.id not in self._open_tools:
@@ -533,6 +535,12 @@ _RATE_NAMES = frozenset(str(rate) for rate in AUDIO_OUT_RATES)
 
 def _json(message: dict[str, Any]) -> str:
     return msgspec.json.encode(message).decode()
+
+
+def _content(text: str, *, complete: bool) -> str:
+    """A written turn of the caller's; one that is not complete is known and not answered."""
+    turn = {"role": "user", "parts": [{"text": text}]}
+    return _json({"clientContent": {"turns": [turn], "turnComplete": complete}})
 
 
 def _usage(usage: Usage) -> ModelUsage:

@@ -21,6 +21,7 @@ from agent.events import (
     Pcm16k,
     Pcm24k,
     SendAudio,
+    SendNote,
     SendText,
     SendToolResult,
     ToolCalled,
@@ -200,6 +201,15 @@ def test_a_greeting_is_asked_for_as_the_model_wants_it() -> None:
     assert json.loads(ready(old).send(SendText("Greet."))) == {"realtimeInput": {"text": "Greet."}}
 
 
+def test_a_note_is_a_turn_that_is_not_complete() -> None:
+    assert json.loads(ready().send(SendNote("(The caller heard nothing.)"))) == {
+        "clientContent": {
+            "turns": [{"role": "user", "parts": [{"text": "(The caller heard nothing.)"}]}],
+            "turnComplete": False,
+        }
+    }
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_google_genai_accepts_every_frame(model: str) -> None:
     options = GeminiOptions(
@@ -209,6 +219,7 @@ def test_google_genai_accepts_every_frame(model: str) -> None:
     )
     session = ready(options)
     judged(session.send(SendText("Hello")))
+    judged(session.send(SendNote("(The caller heard nothing.)")))
     judged(session.send(SendAudio(Pcm16k(bytes(640)))))
     session.receive(b'{"toolCall": {"functionCalls": [{"id": "fc-1", "name": "end_call"}]}}', 2.0)
     read = judged(session.send(SendToolResult("fc-1", "end_call", {"status": "ok"})))
@@ -310,7 +321,12 @@ def test_the_driver_may_not_leave_the_table(state: State, step: Step) -> None:
 @pytest.mark.parametrize("state", [state for state in State if state is not State.READY])
 @pytest.mark.parametrize(
     "command",
-    [SendAudio(Pcm16k(bytes(640))), SendText("Hello"), SendToolResult("1", "end_call", {})],
+    [
+        SendAudio(Pcm16k(bytes(640))),
+        SendText("Hello"),
+        SendNote("Hello"),
+        SendToolResult("1", "end_call", {}),
+    ],
     ids=lambda command: type(command).__name__,
 )
 def test_nothing_is_sent_unless_ready(state: State, command: Any) -> None:
