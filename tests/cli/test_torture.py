@@ -24,6 +24,7 @@ from agent.simulator.report import (
     ClearReceived,
     Ended,
     HeardUtterance,
+    Notice,
     SpokenUtterance,
     Violation as LineViolation,
 )
@@ -255,6 +256,10 @@ def test_a_call_without_a_fault_has_to_be_good_and_to_reach_the_stand_in() -> No
     assert len(judge_plain(evidence(stats(), greetings=3))) == 1
     [line] = judge_plain(evidence(Ledger().stats()))
     assert "never asked the stand-in" in line
+    refused = {"ended": Ended.WEBHOOK_FAILED, "notices": [Notice(11200, "HTTP 403 from there")]}
+    assert judge_plain(evidence(Ledger().stats(), [], [], report=refused)) == [
+        "HTTP 403 from there"
+    ]
 
 
 # ---------------------------------------------------------------------------- what is armed

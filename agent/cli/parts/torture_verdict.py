@@ -45,6 +45,9 @@ class Allowed(NamedTuple):
     greets_again: bool = False
 
 
+NO_CALL = (Ended.VIOLATION, Ended.WEBHOOK_FAILED, Ended.STREAM_REFUSED)
+"""Ends at which Twilio plays an error, or nothing."""
+
 PLAIN = Allowed()
 BY_NOTICE = {
     menu.NUDGED: Allowed(silence=DECIDED),
@@ -185,6 +188,9 @@ def judge(entry: Entry, armed: list[str], evidence: Evidence, plain_end: str) ->
 def judge_plain(evidence: Evidence) -> list[str]:
     """Why a call without a fault is no ground to judge others from; empty: it is one."""
     noticed = notice(evidence)
+    if evidence.report.ended in NO_CALL:
+        seen = [each.detail for each in evidence.report.notices]
+        return seen or [str(broken) for broken in evidence.report.violations]
     if not evidence.stats.opened:
         return ["the server never asked the stand-in: is its model's address the one above?"]
     end = evidence.report.ended.value
@@ -221,7 +227,7 @@ def _of_the_wait(may: Allowed, noticed: Noticed) -> list[str]:
 def _of_the_end(may: Allowed, evidence: Evidence, noticed: Noticed, plain_end: str) -> list[str]:
     ended = evidence.report.ended
     how = ended.replace("_", " ")
-    if ended in (Ended.VIOLATION, Ended.WEBHOOK_FAILED, Ended.STREAM_REFUSED):
+    if ended in NO_CALL:
         return [f"the call ended by {how}"]
     if ended is Ended.LINE_LOST and not may.unheard:
         return ["the server dropped the line without a close frame"]
