@@ -224,6 +224,7 @@ class ModelLeg:
 
     def lost(self, fate: Fate, now: float, *, owed: bool) -> bool:
         """The session is gone; says whether another one will be tried (see `deadline`)."""
+        refused = self.state is Leg.OPENING
         self._move(Move.LOST)
         self._owed = self._owed or owed
         self.losses += 1
@@ -231,8 +232,11 @@ class ModelLeg:
         self._resumable = False
         if self._lost_at is None:
             self._lost_at = now
-        plan = self._next_plan(fate, now)
-        wait = self._backoff(plan)
+        plan = self._next_plan(fate, now, refused=refused)
+        stale = (
+            fate is Fate.FRESH and refused and self._plan.resume
+        )  # what is new then is the handle's absence
+        wait = 0.0 if stale else self._backoff(plan)
         if plan is None or now + wait > self._lost_at + self._options.budget:
             self.give_up()
             return False
@@ -254,10 +258,16 @@ class ModelLeg:
         """No session any more."""
         self._move(Move.GIVE_UP)
 
-    def _next_plan(self, fate: Fate, now: float) -> Plan | None:
+    def _next_plan(self, fate: Fate, now: float, *, refused: bool) -> Plan | None:
+        """`refused`: the session never was ready, so no sound of ours can be to blame."""
         plan = PLANS[fate]
         if plan is None or (plan.smaller and self._setups >= self._options.setups):
             return None
+        if (
+            fate is Fate.FRESH and refused
+        ):  # a stale handle (1008): what was kept is heard by the fresh session
+            self.handle = ""
+            return Plan(resume=False)
         if fate is Fate.FRESH:
             again = self._fresh_at is not None and now - self._fresh_at < self._options.twice_within
             self._fresh_at = now

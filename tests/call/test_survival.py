@@ -78,6 +78,23 @@ def test_an_utterance_in_progress_is_heard_again_from_its_start() -> None:
     assert spoken_up(bench, since) == pytest.approx(1.0 + 0.3 + 0.5 + 2.0, abs=0.1)
 
 
+def test_a_stale_handle_costs_the_caller_no_word() -> None:
+    bench = talking()
+    bench.tell(e.ModelHandle("h1", resumable=True))
+    bench.run(5.0)
+    bench.caller_talks(2.0)
+    bench.run(1.0)
+    lose(bench)
+    bench.run(0.3)
+    lose(bench, Fate.FRESH, 1008)
+    assert sessions(bench)[-1].handle == ""
+    bench.run(0.3)
+    bench.tell(e.ModelReady(0.3))
+    since = bench.now
+    bench.run(2.0)
+    assert spoken_up(bench, since) == pytest.approx(1.0 + 0.3 + 0.6 + 2.0, abs=0.15)
+
+
 def test_an_answered_utterance_is_not_heard_again() -> None:
     bench = talking()
     say(bench, 1.0, "When do you open?")
