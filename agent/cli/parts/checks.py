@@ -135,16 +135,19 @@ async def setups(patient: Patient) -> Finding:
     settings = patient.settings
     path, wall = settings.data_dir / verdicts.FILE, datetime.now(UTC).timestamp()
     kept = {(each.model, each.agent): each for each in verdicts.read(path) if each.holds(wall)}
+    complaints = []
     for agent in readable_agents(settings, patient.here).values():
         found = kept.get((agent.model or settings.gemini_model, agent.digest()))
         if found is not None:
             hours = (wall - found.found_at) / 3600
-            return doubtful(
+            complaints.append(
                 f"{agent.name} does without {', '.join(found.left_out)}: {found.model} refused it "
-                f"{hours:.1f} h ago: {found.why}",
-                "`pickup doctor --live` finds out what exactly; it is tried again after 24 h",
+                f"{hours:.1f} h ago: {found.why}"
             )
-    return good("none was refused lately")
+    if not complaints:
+        return good("none was refused lately")
+    mend = "`pickup doctor --live` finds out what exactly; it is tried again after 24 h"
+    return doubtful("; ".join(complaints), mend)
 
 
 async def data_dir(patient: Patient) -> Finding:
