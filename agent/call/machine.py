@@ -20,6 +20,7 @@ from agent import events as e
 from agent.call.barge_in import BargeIn
 from agent.call.dead_air import Air, DeadAir, Step
 from agent.call.downlink import Downlink
+from agent.call.heard_truth import BREATH, IDLE, HeardTruth
 from agent.call.hops import Hop, Hops, Moment
 from agent.call.life import LIFE, Phase, Signal, Timer
 from agent.call.metrics import CallMetrics
@@ -54,6 +55,7 @@ class CallMachine:
         self._air = DeadAir(options.dead_air)
         self.metrics = CallMetrics(dead_air=self._air.seconds)
         self._barge_in = BargeIn(options.barge_in)
+        self._truth = HeardTruth(tells=options.tells_heard)
         self._options = options
         self._uplink = Uplink(options.uplink, 0.0)
         self._downlink = Downlink(options.playout)
@@ -309,6 +311,7 @@ class CallMachine:
         self._out.extend(self._downlink.cut(now))
         self._air.caller_spoke()
         self.turns.cut(self._downlink.position)
+        self._truth.cut(self.turns.current)
         self.metrics.barge_ins += 1
         if self.phase is Phase.ENDING and self.reason == "agent_hung_up":
             # The caller has more to say: the call goes on if the model answers, and ends if it is silent.
@@ -395,6 +398,8 @@ class CallMachine:
 
     def _order_model(self) -> None:
         plan = self._leg.plan
+        if not plan.resume:
+            self._truth.forget()
         memory = self.turns.memory(everything=not plan.resume)
         handle = self._leg.handle if plan.resume else ""
         self._out.append(e.OpenModel(handle=handle, memory=memory, smaller=plan.smaller))
@@ -437,6 +442,16 @@ class CallMachine:
             return None
         return self.turns.agent_last_heard()
 
+    def _tell_truth(self, now: float) -> None:
+        """Tell the model what was heard of its reply, where no generation can run that the note would end."""
+        busy = self.turns.state is not Agent.QUIET or len(self._tools) > 0
+        if busy or not self._leg.ready or self._uplink.waiting > BREATH:
+            return
+        in_word = now - self.turns.caller_last_heard() <= BREATH
+        idle = self._quiet_since(now) is not None and self._air.calm_for(now) >= IDLE
+        if note := self._truth.note(in_word=in_word, idle=idle):
+            self._uplink.say(e.SendNote(note))
+
     def _safe(self, now: float) -> None:
         """What the caller said is answered, or in a snapshot: only what is not yet has to be kept."""
         since = self.turns.speech_since()
@@ -467,9 +482,6 @@ class CallMachine:
         unplayed = self._downlink.playout.unplayed(now)
         return Air(unplayed, self.turns.state, len(self._tools) > 0, self._leg.ready)
 
-    def _say_moment(self, now: float) -> None:
-        self._say(self.own.moment)
-
     def _nudge(self, now: float) -> None:
         self._ask(self._options.dead_air.words)
 
@@ -481,16 +493,10 @@ class CallMachine:
         self._hop(now, owed=True)
         turn = self.turns.current
         if turn is None or not turn.own:  # not twice in a row
-            self._say_moment(now)
-
-    def _ask_to_repeat(self, now: float) -> None:
-        self._say(self.own.repeat)
+            self._say(self.own.moment)
 
     def _give_up(self, now: float) -> None:
         self._close_with(self.own.trouble, "model_lost", now)
-
-    def _ask_whether_there(self, now: float) -> None:
-        self._say(self.own.still_there)
 
     def _leave_unheard(self, now: float) -> None:
         self._close_with(self.own.unheard, "caller_silent", now)
@@ -506,6 +512,8 @@ class CallMachine:
             self._look_after_model(now)
             if now >= min(self._speak_at, self._air.deadline()):
                 self._break_silence(now)
+            if self._truth.pending:
+                self._tell_truth(now)
         if self.phase is not Phase.ENDED:
             speaks = now >= self._speak_at or self.phase is Phase.ENDING
             if speaks:
@@ -551,13 +559,13 @@ class CallMachine:
 
 
 STEPS: dict[Step, Callable[[CallMachine, float], None]] = {
-    Step.MOMENT: CallMachine._say_moment,
+    Step.MOMENT: lambda call, now: call._say(call.own.moment),
     Step.NUDGE: CallMachine._nudge,
     Step.RESEND: CallMachine._resend,
     Step.HOP: CallMachine._leave_silent_session,
-    Step.REPEAT: CallMachine._ask_to_repeat,
+    Step.REPEAT: lambda call, now: call._say(call.own.repeat),
     Step.GIVE_UP: CallMachine._give_up,
-    Step.STILL_THERE: CallMachine._ask_whether_there,
+    Step.STILL_THERE: lambda call, now: call._say(call.own.still_there),
     Step.UNHEARD: CallMachine._leave_unheard,
 }
 """What a call does about silence, step by step; a test holds it equal to the steps that there are."""
