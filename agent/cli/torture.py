@@ -6,10 +6,10 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
@@ -17,7 +17,16 @@ from rich.console import Console
 from rich.markup import escape
 
 from agent.cli.parts.children import Child
-from agent.cli.parts.torture_call import HANGS_UP, Desk, Line, arms, call, port_of, stand_in
+from agent.cli.parts.torture_call import (
+    HANGS_UP,
+    Desk,
+    Line,
+    arms,
+    call,
+    port_of,
+    short_spoken,
+    stand_in,
+)
 from agent.cli.parts.torture_verdict import (
     Noticed,
     Verdict,
@@ -30,6 +39,7 @@ from agent.cli.serve import STAND_IN_KEY
 from agent.config.agent_file import EXAMPLES
 from agent.config.settings import Settings, environment
 from agent.errors import UserError
+from agent.simulator.caller import demo_utterances
 from agent.simulator.menu import MENU, Entry
 
 if TYPE_CHECKING:
@@ -49,7 +59,7 @@ class Side(StrEnum):
 
 
 class TortureReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `pickup torture --json` prints; `folder` has the records of the server that was started."""
+    """What `pickup torture --json` prints; `folder` has records and log of the server that was started."""
 
     v: int = 1
     ok: bool
@@ -106,14 +116,8 @@ def torture(
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     chosen = choose(only or [], side)
-    with tempfile.TemporaryFile() as log:
-        try:
-            with _stage(url, Line(url or "", token, public_url, seconds), model_port, log) as stage:
-                outcome = _run(stage, chosen, console)
-        except UserError:
-            log.seek(0)
-            console.print(log.read().decode(errors="replace"), markup=False)
-            raise
+    with _stage(url, Line(url or "", token, public_url, seconds), model_port, console) as stage:
+        outcome = _run(stage, chosen, console)
     if as_json:
         print(msgspec.json.encode(outcome).decode())
     else:
@@ -142,10 +146,10 @@ class _Stage:
 
     Attributes:
         plain: The stand-in of the call without a fault, running; taken once.
-        folder: What our own server keeps; None where it is somebody else's.
+        folder: What our own server and the stand-ins keep, and their log.
     """
 
-    def __init__(self, line: Line, desk: Desk, plain: Child, folder: Path | None) -> None:
+    def __init__(self, line: Line, desk: Desk, plain: Child, folder: Path) -> None:
         self.line = line
         self.desk = desk
         self.plain = plain
@@ -159,36 +163,40 @@ class _Stage:
 
 
 @contextmanager
-def _stage(url: str | None, line: Line, port: int | None, log: IO[bytes]) -> Iterator[_Stage]:
-    """Start the stand-in, and our own server where no other is named; stop both."""
+def _stage(url: str | None, line: Line, port: int | None, console: Console) -> Iterator[_Stage]:
+    """Start the stand-in, and our own server where no other is named; stop both.
+
+    What our server and the stand-ins kept and complained of stays where something has failed.
+    """
     data = Settings.load(environment(), Path(".env")).data_dir.absolute()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="torture-", dir=data))
-    desk = Desk(_bare(), log, folder)
-    server: Child | None = None
-    stage: _Stage | None = None
-    plain = stand_in(desk, port or (MODEL_PORT if url else 0), [])
+    log = folder / "log"
     try:
-        if url is None:
-            own = secrets.token_hex(16)
-            environ = _server_environment(folder, own, port_of(plain))
-            server = Child(("serve", "--port", "0", "--record"), environ, log, folder)
-            line = line._replace(url=server.url, token=own)
-        stage = _Stage(line, desk, plain, folder if server else None)
-        yield stage
-    finally:
-        plain.stop()
-        if server is not None:
-            server.stop()
-        if server is None or (stage is not None and not stage.failed):
-            shutil.rmtree(folder, ignore_errors=True)
+        with ExitStack() as stack:
+            desk = Desk(_bare(), stack.enter_context(open(log, "wb")), folder)
+            plain = stand_in(desk, port or (MODEL_PORT if url else 0), [])
+            stack.callback(plain.stop)
+            if url is None:
+                own = secrets.token_hex(16)
+                environ = _server_environment(folder, own, port_of(plain))
+                server = Child(("serve", "--port", "0", "--record"), environ, desk.log, folder)
+                stack.callback(server.stop)
+                line = line._replace(url=server.url, token=own)
+            stage = _Stage(line, desk, plain, folder)
+            yield stage
+    except UserError:
+        console.print(f"the log: {log}")
+        raise
+    if not stage.failed:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(stage: _Stage, chosen: list[Entry], console: Console) -> TortureReport:
     """One call without a fault, then one for each."""
     console.print(f"the model of the server under test has to be {stage.model_url}")
     try:
-        plain = asyncio.run(call(stage.line, stage.plain.url, []))
+        plain = asyncio.run(call(stage.line, stage.plain.url, demo_utterances(), []))
     finally:
         stage.plain.stop()
     console.print(f"without a fault: {escape(str(notice(plain)))}")
@@ -207,7 +215,7 @@ def _run(stage: _Stage, chosen: list[Entry], console: Console) -> TortureReport:
         ok=ok,
         url=stage.line.url,
         model_url=stage.model_url,
-        folder=str(stage.folder) if stage.folder and not ok else None,
+        folder=None if ok else str(stage.folder),
         without_fault=notice(plain),
         faults=verdicts,
     )
@@ -218,7 +226,8 @@ def _one(stage: _Stage, entry: Entry, plain_end: str) -> Verdict:
     model = stand_in(stage.desk, stage.port, models)
     try:
         hangs_up_after = HANGS_UP.get(entry.name) if entry.side == "twilio" else None
-        evidence = asyncio.run(call(stage.line, model.url, lines, hangs_up_after))
+        said = short_spoken() if entry.name == "short-words-unheard" else demo_utterances()
+        evidence = asyncio.run(call(stage.line, model.url, said, lines, hangs_up_after))
     finally:
         model.stop()
     return judge(entry, models + lines, evidence, plain_end)
@@ -240,7 +249,7 @@ def _sum_up(outcome: TortureReport, console: Console) -> None:
         f"{len(outcome.faults) - passed - never} failed, {never} never came"
     )
     if outcome.folder:
-        console.print(f"the server's records: {outcome.folder}")
+        console.print(f"records and log: {outcome.folder}")
 
 
 def _bare() -> dict[str, str]:

@@ -72,6 +72,7 @@ class Leg:
         self._end: LegEnd | None = None  # decided; the socket may still be open
         self._end_at = 0.0  # when it was decided
         self._hang_up_at = float("inf")
+        self._stopped_at = float("inf")  # `stop` was sent: never, where the line swallows it
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lateness: list[float] = []
 
@@ -144,8 +145,15 @@ class Leg:
         self._speak(ear, caller, position, at)
         self._echo(ear.due(at))
         if at >= self._hang_up_at or caller.wants_to_hang_up(position):
-            self._finish(LegEnd.CALLER_HUNG_UP, at)
-            self._send(self._writer.stop())
+            self._hang_up(self._wire, at)
+
+    def _hang_up(self, wire: Wire, at: float) -> None:
+        self._finish(LegEnd.CALLER_HUNG_UP, at)
+        stop = self._writer.stop()
+        sent: list[Sent] = [stop] if self._bad_line is None else self._bad_line.distort(stop, at)
+        self._put(wire, sent)
+        if sent:
+            self._stopped_at = at
 
     def _speak(self, ear: Earpiece, caller: ReactiveCaller, position: int, at: float) -> None:
         frame = caller.frame(position)
@@ -209,7 +217,7 @@ class Leg:
             raise BrokenRule("before-start", "a message before `start`, so without its streamSid")
         message = decode(text, self._record.stream_sid)
         if self._end is LegEnd.CALLER_HUNG_UP:
-            if at - self._end_at > STOP_GRACE_S:
+            if at - self._stopped_at > STOP_GRACE_S:
                 raise BrokenRule("after-stop", "a message after `stop`")
             return
         ear, _ = self._talk

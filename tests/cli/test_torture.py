@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.cli import torture
+from agent.cli import main, torture
 from agent.cli.parts import torture_call, torture_verdict
 from agent.cli.parts.torture_verdict import Evidence, judge, judge_plain, notice
 from agent.errors import UserError
 from agent.simulator import bad_line, faults
+from agent.simulator.caller import SPEECH
 from agent.simulator.menu import MENU, Entry
 from agent.simulator.records import Ledger, Stats, UtteranceCounts, Violation
 from agent.simulator.report import (
@@ -28,7 +29,6 @@ from agent.simulator.report import (
     SpokenUtterance,
     Violation as LineViolation,
 )
-from agent.simulator.script import SPEECH_FOLDER
 from agent.simulator.wav import read_phone_wav
 
 ROOT = Path(__file__).parents[2]
@@ -294,13 +294,40 @@ def test_the_whole_menu_is_chosen_and_what_ends_calls_comes_last() -> None:
 
 
 def test_greetings_are_counted_by_their_sound() -> None:
-    clip = read_phone_wav(SPEECH_FOLDER / "agent_greeting.wav")
-    other = read_phone_wav(SPEECH_FOLDER / "agent_park.wav")
+    clip = read_phone_wav(SPEECH / "agent_greeting.wav")
+    other = read_phone_wav(SPEECH / "agent_park.wav")
     quiet = np.zeros(4000, np.int16)
-    heard = np.concatenate([quiet, clip, other, quiet, clip // 2])
-    assert torture_call.times_heard(heard, clip) == 2
-    assert torture_call.times_heard(other, clip) == 0
-    assert torture_call.times_heard(quiet, clip) == 0
+    twice = np.concatenate([quiet, clip, other, quiet, clip[:12_000] // 2])
+    assert torture_call.greetings(twice, clip) == 2
+    begun_again = np.concatenate([quiet, clip[:12_000], quiet, clip, other])
+    assert torture_call.greetings(begun_again, clip) == 1
+    assert torture_call.greetings(other, clip) == 0
+    assert torture_call.greetings(quiet, clip) == 0
+
+
+def test_a_short_word_is_short_and_sounds() -> None:
+    (_, word, *rest) = torture_call.short_spoken()
+    assert 0.2 < (word.last - word.first) / 8000 < 0.6
+    assert len(rest) == 2
+
+
+def test_what_does_not_start_leaves_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(desk: torture_call.Desk, port: int, faults: list[str]) -> None:
+        assert (port, faults) == (torture.MODEL_PORT, [])
+        desk.log.write(b"no such module\n")
+        raise UserError("`pickup simulate gemini` did not start (exit status 1)")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torture, "stand_in", fails)
+    with pytest.raises(SystemExit, match="2"):
+        main(["torture", "http://127.0.0.1:1", "--json"])
+    told = capsys.readouterr()
+    assert told.out == ""
+    [log] = (tmp_path / "data").glob("torture-*/log")
+    assert log.read_bytes() == b"no such module\n"
+    assert "did not start" in told.err
 
 
 # ---------------------------------------------------------------------------- for real

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from itertools import pairwise
 from typing import IO, TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -12,11 +13,17 @@ import numpy as np
 
 from agent.cli.parts.children import Child
 from agent.cli.parts.torture_verdict import Evidence
-from agent.simulator.caller import CallAudio, CallerOptions, demo_utterances, run_caller
+from agent.simulator.caller import (
+    SPEECH,
+    CallAudio,
+    CallerOptions,
+    demo_utterances,
+    run_caller,
+    utterance,
+)
 from agent.simulator.phone import Manners
 from agent.simulator.records import Stats
 from agent.simulator.report import AnyCallEvent, CallEnded, NetworkSpeaks
-from agent.simulator.script import SPEECH_FOLDER
 from agent.simulator.wav import read_phone_wav
 
 if TYPE_CHECKING:
@@ -26,13 +33,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from agent.simulator.menu import Entry
+    from agent.simulator.phone import Utterance
 
 GIVES_UP = 12.0
 """Seconds of silence after which the caller speaks, or hangs up: later than a server has to decide."""
 LEAVES = 5
 """Seconds in which a server lets go of its sessions after a call."""
 GREETING_S = 1.0
-"""So much of the greeting's clip is looked for in what was heard."""
+"""So much of the greeting's beginning and of its end is looked for in what was heard."""
 ALIKE = 0.5
 """Correlation from which it was heard: clean it is above 0.9, other speech stays below 0.3."""
 
@@ -47,9 +55,10 @@ OTHERWISE = {
     "refuse": f"refuse={SENT}",
     "refuse-unnamed": f"refuse-unnamed={SENT}",
     "silent-setup": f"silent-setup={SENT}",
-    "short-words-unheard": "short-words-unheard=1.8",  # two of the caller's sentences are shorter
 }
 """Faults that are armed in another way than the menu shows, so that they come."""
+SHORT_WORD_S = 0.45
+"""So much of the caller's goodbye is its first word: shorter than what that fault leaves unheard."""
 HANGS_UP = {"no-stop": 12.0}
 """Faults of the caller's hanging up: the caller does, in mid-call, after so many seconds."""
 
@@ -106,18 +115,29 @@ def arms(entry: Entry) -> tuple[list[str], list[str]]:
     return [OTHERWISE.get(entry.name, entry.arm), *MORE.get(entry.name, ())], []
 
 
+def short_spoken() -> tuple[Utterance, ...]:
+    """The demo's caller, whose second question is one short word."""
+    first, _, *rest = demo_utterances()
+    clip = read_phone_wav(SPEECH / "caller_bye.wav")
+    return (first, utterance(clip[: round(SHORT_WORD_S * 8000)], "Great."), *rest)
+
+
 async def call(
-    line: Line, model_url: str, faults: list[str], hangs_up_after: float | None = None
+    line: Line,
+    model_url: str,
+    utterances: tuple[Utterance, ...],
+    faults: list[str],
+    hangs_up_after: float | None = None,
 ) -> Evidence:
     """Place one call and see what becomes of it.
 
     Args:
         line: Where to.
         model_url: The stand-in's origin.
+        utterances: What the caller says.
         faults: Of the line.
         hangs_up_after: The caller hangs up in mid-call after so many seconds.
     """
-    utterances = demo_utterances()
     options = CallerOptions(
         url=line.url,
         public_url=line.public_url,
@@ -142,7 +162,7 @@ async def call(
         to_say=len(utterances),
         spoke_at=[now - (begun or now) for now in spoke],
         over_at=report.seconds if begun is None else over - begun,
-        greetings=times_heard(heard, read_phone_wav(SPEECH_FOLDER / "agent_greeting.wav")),
+        greetings=greetings(heard, read_phone_wav(SPEECH / "agent_greeting.wav")),
         left=stats.live,
         hangs_up_after=hangs_up_after,
     )
@@ -163,21 +183,30 @@ def _stats(model_url: str) -> Stats:
         return msgspec.json.decode(answer.read(), type=Stats)
 
 
-def times_heard(heard: NDArray[np.int16], clip: NDArray[np.int16]) -> int:
-    """How often the clip's beginning is in what was heard (both PCM of 8 kHz), by correlation."""
-    wanted = clip[: round(GREETING_S * 8000)].astype(np.float64)
-    length = len(wanted)
+def greetings(heard: NDArray[np.int16], clip: NDArray[np.int16]) -> int:
+    """How often the caller was greeted (both PCM of 8 kHz): cut off and begun again counts once."""
+    length = round(GREETING_S * 8000)
+    begins, ends = _places(heard, clip[:length]), _places(heard, clip[-length:])
+    count = min(len(begins), 1)
+    for before, begin in pairwise(begins):
+        count += any(before < end < begin for end in ends)
+    return count
+
+
+def _places(heard: NDArray[np.int16], piece: NDArray[np.int16]) -> list[int]:
+    """Where a piece of sound is in what was heard, by correlation."""
+    length = len(piece)
     if len(heard) < length:
-        return 0
-    sound = heard.astype(np.float64)
+        return []
+    sound, wanted = heard.astype(np.float64), piece.astype(np.float64)
     size = 1 << (len(sound) + length).bit_length()
     product = np.fft.rfft(sound, size) * np.conj(np.fft.rfft(wanted, size))
     matches = np.fft.irfft(product, size)[: len(sound) - length + 1]
     energy = np.concatenate(([0.0], np.cumsum(sound**2)))
     around = np.sqrt(np.maximum(energy[length:] - energy[:-length], 1.0))
     alike = matches / (around * max(float(np.linalg.norm(wanted)), 1.0))
-    count, behind = 0, 0
+    places: list[int] = []
     for at in np.flatnonzero(alike >= ALIKE):
-        if at >= behind:
-            count, behind = count + 1, int(at) + length
-    return count
+        if not places or at >= places[-1] + length:
+            places.append(int(at))
+    return places

@@ -79,7 +79,7 @@ class Evidence(NamedTuple):
         to_say: How many things the caller had to say.
         spoke_at: When the phone network itself spoke (<Say>, <Play>): seconds on the caller's timeline.
         over_at: When the call was over, on the same timeline.
-        greetings: How often the caller heard the model's greeting begin.
+        greetings: How often the caller heard the model's greeting; cut off and begun again counts once.
         left: Sessions that the server still held 5 s after the call.
         hangs_up_after: The caller hangs up in mid-call after so many seconds on purpose; None: never.
     """
