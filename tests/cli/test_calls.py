@@ -12,6 +12,7 @@ from agent.cli import main
 from agent.storage.records import CallRecord, Records
 
 NUMBER = "+15550001234"
+HOP = {"at": 12.31, "planned": True, "ms": 412.3, "lost_ms": 0.0, "silence_ms": 0.2}
 TURN = {"n": 1, "latency_ms": 812.0, "sent_ms": 20.0, "model_ms": 700.0, "out_ms": None}
 
 
@@ -45,7 +46,7 @@ async def fill(data: Path) -> None:
     records = await Records.open(f"sqlite:///{data}/pickup.db")
     await records.create(record("one", 1000.0))
     await records.answered("one", 1002.0)
-    metrics = {"turns": [TURN], "underruns": 0, "lost_ms": 1.5}
+    metrics = {"turns": [TURN], "hops": [HOP], "underruns": 0, "lost_ms": 1.5}
     await records.finish("one", "goodbye", 1077.4, legs=1, metrics=metrics)
     await records.create(record("two", 2000.0))
     await records.sweep(9000.0)
@@ -123,7 +124,7 @@ def test_the_list_as_json_is_one_line(calls: Path, capsys: pytest.CaptureFixture
         "to_number": "…76",
         "number_hash": None,
         "legs": 1,
-        "metrics": {"turns": [TURN], "underruns": 0, "lost_ms": 1.5},
+        "metrics": {"turns": [TURN], "hops": [HOP], "underruns": 0, "lost_ms": 1.5},
         "version": "0.1.0",
     }
 
@@ -141,6 +142,14 @@ def test_one_call_with_its_words_its_times_and_its_files(
     assert any(row.split("│")[1:3] == [" 1    ", " 812     "] for row in rows if "812" in row), rows
     assert "underruns" in shown
     assert rows[-2:] == [str(calls / "calls/one" / n) for n in ("transcript.json", "events.jsonl")]
+
+
+def test_each_hop_stands_there_with_its_proof(
+    calls: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = run(capsys, "show", "one")
+    assert "  12.3  hop 412 ms, 0 ms of caller audio lost, 0 ms of silence added" in shown
+    assert "planned" not in shown
 
 
 def test_one_call_as_json(calls: Path, capsys: pytest.CaptureFixture[str]) -> None:
