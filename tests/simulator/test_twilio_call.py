@@ -665,6 +665,20 @@ async def test_each_fault_of_the_line_reaches_the_server_and_no_other_does() -> 
         assert [name for name, there in seen.items() if there] == [fault]
 
 
+async def test_nobody_is_blamed_for_talking_after_a_stop_that_the_line_swallowed() -> None:
+    async def agent(socket: Socket) -> None:
+        await socket.until("start")
+        for _ in range(45):
+            await socket.play(LOUD)
+            await asyncio.sleep(0.02)
+
+    async with serving(CONNECT, agent) as server:
+        told = await call(server, max_seconds=0.3)
+        untold = await call(server, fault="no-stop", max_seconds=0.3)
+    assert [violation.rule for violation in told.violations] == ["after-stop"]
+    assert (untold.violations, untold.ended) == ([], Ended.CALLER_HUNG_UP)
+
+
 async def test_an_unknown_fault_is_the_users_mistake() -> None:
     async with serving(CONNECT, hang_up) as server:
         with pytest.raises(UserError, match="two-starts"):
