@@ -18,12 +18,14 @@ from rich.markup import escape
 
 from agent.cli.parts.children import Child
 from agent.cli.parts.torture_call import (
+    AT_LAST,
     HANGS_UP,
     Desk,
     Line,
     arms,
     call,
     port_of,
+    settled,
     short_spoken,
     stand_in,
 )
@@ -228,6 +230,8 @@ def _one(stage: _Stage, entry: Entry, plain_end: str) -> Verdict:
         hangs_up_after = HANGS_UP.get(entry.name) if entry.side == "twilio" else None
         said = short_spoken() if entry.name == "short-words-unheard" else demo_utterances()
         evidence = asyncio.run(call(stage.line, model.url, said, lines, hangs_up_after))
+        if evidence.left:
+            asyncio.run(settled(model.url, AT_LAST))
     finally:
         model.stop()
     return judge(entry, models + lines, evidence, plain_end)

@@ -39,6 +39,8 @@ GIVES_UP = 12.0
 """Seconds of silence after which the caller speaks, or hangs up: later than a server has to decide."""
 LEAVES = 5
 """Seconds in which a server lets go of its sessions after a call."""
+AT_LAST = 30
+"""Seconds that one which does not is given, so that the next fault is not blamed for it."""
 GREETING_S = 1.0
 """So much of the greeting's beginning and of its end is looked for in what was heard."""
 ALIKE = 0.5
@@ -154,7 +156,7 @@ async def call(
     begun = report.start_now_s
     over = next((each.now_s for each in events if isinstance(each, CallEnded)), 0.0)
     spoke = [each.now_s for each in events if isinstance(each, NetworkSpeaks)]
-    stats = await _settled(model_url)
+    stats = await settled(model_url, LEAVES)
     _, heard = audio.arrays()
     return Evidence(
         report=report,
@@ -168,9 +170,9 @@ async def call(
     )
 
 
-async def _settled(model_url: str) -> Stats:
+async def settled(model_url: str, seconds: int) -> Stats:
     """What the stand-in saw, once the server has let go of it or has had the time to."""
-    for _ in range(LEAVES * 2):
+    for _ in range(seconds * 2):
         stats = await asyncio.to_thread(_stats, model_url)
         if not stats.live:
             return stats

@@ -228,7 +228,7 @@ def _of_the_end(may: Allowed, evidence: Evidence, noticed: Noticed, plain_end: s
     ended = evidence.report.ended
     how = ended.replace("_", " ")
     if ended in NO_CALL:
-        return [f"the call ended by {how}"]
+        return [f"the call ended by {how}", *(each.detail for each in evidence.report.notices)]
     if ended is Ended.LINE_LOST and not may.unheard:
         return ["the server dropped the line without a close frame"]
     if evidence.hangs_up_after is not None:
