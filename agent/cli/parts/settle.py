@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 
-
 YOUNG = 10_000
 """Objects that may be made before the youngest are gone through; Python's 700 are made every 20 ms here."""
 
