@@ -65,7 +65,7 @@ class TortureReport(msgspec.Struct, frozen=True, kw_only=True):
 
     v: int = 1
     ok: bool
-    url: str
+    url: str | None
     model_url: str
     folder: str | None
     without_fault: Noticed
@@ -114,7 +114,7 @@ def torture(
     rule of either wire is broken, the call ends as one without a fault does, and no session is left 5 s
     later. What cannot be survived (a bad key, a used-up quota) is passed with a sentence of the
     server's own and the call's end. A fault that never came, as when a server sends no such field, is
-    told and counts neither way. Exit status 0: no fault that came was failed, and one was passed.
+    told and counts neither way. Our own server is a new one for each fault. Exit status 0: no fault that came was failed, and one was passed.
     """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     chosen = choose(only or [], side)
@@ -159,6 +159,24 @@ class _Stage:
         self.port = port_of(plain)
         self.failed = True
 
+    @contextmanager
+    def answering(self, name: str) -> Iterator[Line]:
+        """Where to call for one fault: a new server of our own, or the one that was named.
+
+        A server may remember for a day which setup was refused; our own tells what each fault does by itself.
+        """
+        if self.line.url:
+            yield self.line
+            return
+        data, token = self.folder / name, secrets.token_hex(16)
+        environ = _server_environment(data, token, self.port)
+        words = ("serve", "--port", "0", "--record")
+        server = Child(words, environ, self.desk.log, self.folder)
+        try:
+            yield self.line._replace(url=server.url, token=token)
+        finally:
+            server.stop()
+
     @property
     def model_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}"
@@ -166,7 +184,7 @@ class _Stage:
 
 @contextmanager
 def _stage(url: str | None, line: Line, port: int | None, console: Console) -> Iterator[_Stage]:
-    """Start the stand-in, and our own server where no other is named; stop both.
+    """Start the stand-in, and stop it.
 
     What our server and the stand-ins kept and complained of stays where something has failed.
     """
@@ -179,12 +197,6 @@ def _stage(url: str | None, line: Line, port: int | None, console: Console) -> I
             desk = Desk(_bare(), stack.enter_context(open(log, "wb")), folder)
             plain = stand_in(desk, port or (MODEL_PORT if url else 0), [])
             stack.callback(plain.stop)
-            if url is None:
-                own = secrets.token_hex(16)
-                environ = _server_environment(folder, own, port_of(plain))
-                server = Child(("serve", "--port", "0", "--record"), environ, desk.log, folder)
-                stack.callback(server.stop)
-                line = line._replace(url=server.url, token=own)
             stage = _Stage(line, desk, plain, folder)
             yield stage
     except UserError:
@@ -198,7 +210,8 @@ def _run(stage: _Stage, chosen: list[Entry], console: Console) -> TortureReport:
     """One call without a fault, then one for each."""
     console.print(f"the model of the server under test has to be {stage.model_url}")
     try:
-        plain = asyncio.run(call(stage.line, stage.plain.url, demo_utterances(), []))
+        with stage.answering("plain") as line:
+            plain = asyncio.run(call(line, stage.plain.url, demo_utterances(), []))
     finally:
         stage.plain.stop()
     console.print(f"without a fault: {escape(str(notice(plain)))}")
@@ -215,7 +228,7 @@ def _run(stage: _Stage, chosen: list[Entry], console: Console) -> TortureReport:
     stage.failed = not ok
     return TortureReport(
         ok=ok,
-        url=stage.line.url,
+        url=stage.line.url or None,
         model_url=stage.model_url,
         folder=None if ok else str(stage.folder),
         without_fault=notice(plain),
@@ -229,9 +242,10 @@ def _one(stage: _Stage, entry: Entry, plain_end: str) -> Verdict:
     try:
         hangs_up_after = HANGS_UP.get(entry.name) if entry.side == "twilio" else None
         said = short_spoken() if entry.name == "short-words-unheard" else demo_utterances()
-        evidence = asyncio.run(call(stage.line, model.url, said, lines, hangs_up_after))
-        if evidence.left:
-            asyncio.run(settled(model.url, AT_LAST))
+        with stage.answering(f"{entry.side}-{entry.name}") as line:
+            evidence = asyncio.run(call(line, model.url, said, lines, hangs_up_after))
+            if evidence.left:
+                asyncio.run(settled(model.url, AT_LAST))
     finally:
         model.stop()
     return judge(entry, models + lines, evidence, plain_end)

@@ -54,9 +54,13 @@ MORE = {
 SENT = "setup.generationConfig.speechConfig"
 """A field that nearly every server sends, and can do without."""
 OTHERWISE = {
-    "refuse": f"refuse={SENT}",
-    "refuse-unnamed": f"refuse-unnamed={SENT}",
-    "silent-setup": f"silent-setup={SENT}",
+    ("gemini", "refuse"): f"refuse={SENT}",
+    ("gemini", "refuse-unnamed"): f"refuse-unnamed={SENT}",
+    ("gemini", "silent-setup"): f"silent-setup={SENT}",
+    # A server may bring the caller back: then it shall find a line that works.
+    ("twilio", "reset"): "reset@2x1",
+    ("twilio", "two-starts"): "two-starts@0.5x1",
+    ("twilio", "huge-frame"): "huge-frame@0.5x1",
 }
 """Faults that are armed in another way than the menu shows, so that they come."""
 SHORT_WORD_S = 0.45
@@ -112,9 +116,10 @@ def port_of(child: Child) -> int:
 
 def arms(entry: Entry) -> tuple[list[str], list[str]]:
     """How a fault is armed: at the stand-in for the model, and on the line."""
+    arm = OTHERWISE.get((entry.side, entry.name), entry.arm)
     if entry.side == "twilio":
-        return [], [entry.arm]
-    return [OTHERWISE.get(entry.name, entry.arm), *MORE.get(entry.name, ())], []
+        return [], [arm]
+    return [arm, *MORE.get(entry.name, ())], []
 
 
 def short_spoken() -> tuple[Utterance, ...]:
