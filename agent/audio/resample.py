@@ -61,14 +61,37 @@ class Filter:
         inside = (ages >= 0) & (ages < len(taps))
         self.matrix: Samples = np.where(inside, taps[np.where(inside, ages, 0)], 0.0)
 
-    def apply(self, samples: Samples, rows: int) -> Samples:
-        """Filter `rows` blocks; `samples` holds the history, then `rows_in` for each of them."""
+    def blocks(self, samples: Samples, rows: int) -> Samples:
+        """`rows` overlapping stretches of `samples`: the history, then `rows_in` for each of them."""
         size = samples.itemsize
-        blocks: Samples = np.ndarray(
-            (rows, self.span), np.float64, samples, 0, (self.rows_in * size, size)
-        )
-        filtered: Samples = np.dot(blocks, self.matrix)
+        return np.ndarray((rows, self.span), np.float64, samples, 0, (self.rows_in * size, size))
+
+    def apply(self, samples: Samples, rows: int) -> Samples:
+        """Filter `rows` blocks."""
+        filtered: Samples = np.dot(self.blocks(samples, rows), self.matrix)
         return filtered
+
+
+class Frame:
+    """Room for a piece of one length, used again and again: to make it anew takes as long as to filter."""
+
+    def __init__(self, fir: Filter, samples: int) -> None:
+        whole = np.zeros(fir.history + samples)
+        self.size = 2 * samples  # bytes of a piece
+        self.past, self._fresh = whole[: fir.history], whole[fir.history :]
+        self._last = whole[samples:]  # will be the past of the next one
+        self._blocks = fir.blocks(whole, samples // fir.rows_in)
+        self._matrix = fir.matrix
+        self._out: Samples = np.empty((samples // fir.rows_in, fir.rows_out))
+
+    def apply(self, past: Samples, pcm: bytes) -> Samples:
+        """Filter a piece that follows `past`; the answer is good until the next call."""
+        if past is not self.past:
+            self.past[:] = past
+        self._fresh[:] = np.frombuffer(pcm, INT16)
+        np.dot(self._blocks, self._matrix, self._out)
+        self.past[:] = self._last
+        return self._out
 
 
 def _kaiser_lowpass(passed: float, stopped: float, gain: int, align: int) -> Samples:
@@ -89,8 +112,11 @@ class Resampler:
     fir: ClassVar[Filter]
     delay: ClassVar[float]
     """Seconds by which the output is later than the input."""
+    usual: ClassVar[int] = 0
+    """Samples of the piece that nearly always comes: some of the filter's blocks; 0: there is none."""
 
     def __init__(self) -> None:
+        self._frame = Frame(self.fir, self.usual)
         self.reset()
 
     def reset(self) -> None:
@@ -110,8 +136,12 @@ class Resampler:
 
     def _filtered(self, pcm: bytes) -> bytes:
         """Feed whole samples (int16, little endian); answers up / down times as many of them."""
-        fir = self.fir
+        fir, frame = self.fir, self._frame
         self._fed = True
+        if len(pcm) == frame.size and len(self._past) == fir.history:
+            out = frame.apply(self._past, pcm)
+            self._past = frame.past
+            return _int16(out)
         samples: Samples = np.concatenate((self._past, np.frombuffer(pcm, INT16)))
         end = len(samples)
         steps, rest = divmod(end - fir.history, fir.down)
@@ -120,10 +150,14 @@ class Resampler:
         missing = fir.history + rows * fir.rows_in - end
         if missing > 0:  # the last row is not full; what it makes of the zeros is cut off below
             samples = np.concatenate((samples, np.zeros(missing)))
-        out = fir.apply(samples, rows)
-        np.rint(out, out=out)
-        out.clip(QUIETEST, LOUDEST, out=out)
-        return out.astype(INT16).tobytes()[: 2 * steps * fir.up]
+        return _int16(fir.apply(samples, rows))[: 2 * steps * fir.up]
+
+
+def _int16(samples: Samples) -> bytes:
+    """Rounded and clipped, in place, then as bytes."""
+    np.rint(samples, out=samples)
+    samples.clip(QUIETEST, LOUDEST, out=samples)
+    return samples.astype(INT16).tobytes()
 
 
 class Upsample8to16(Resampler):
@@ -131,6 +165,7 @@ class Upsample8to16(Resampler):
 
     fir = Filter(8000, 16000, passed=3400, stopped=4600, block=16)
     delay = fir.delay
+    usual = 160  # 20 ms: what a telephone sends
 
     def feed(self, pcm: Pcm8k) -> Pcm16k:
         """Twice as many samples as were fed."""
