@@ -249,6 +249,8 @@ class CallMachine:
         owed = self._leg.opened(now)
         self._timers.pop(Timer.MOMENT, None)
         repeated = self._leg.plan.keep_audio and self._uplink.again()
+        if repeated:
+            self.turns.said_again()
         asked = not self.turns.answered or (owed and not repeated)
         if asked:
             self._ask(self._options.go_on)

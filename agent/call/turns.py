@@ -236,6 +236,10 @@ class Turns:
         """Whether the caller waits for the agent: nothing answers his last words, or the answer broke off."""
         return self._speech is not None or self.state is Agent.SPEAKING
 
+    def said_again(self) -> None:
+        """A new session hears the unanswered words from their start, and transcribes them anew."""
+        self._words = ""
+
     def saved(self) -> None:
         """The model has a snapshot of the conversation up to here."""
         self._saved = len(self.all)

@@ -380,6 +380,7 @@ class LiveSession:
         self._out.append(Freeze())
         self._agenda.at(now + seconds, partial(self._close, LOST))
         self._hang_up(now)
+        self._talk = None  # what it would have said was not said
 
 
 def _name(message: Audio | dict[str, Any]) -> str:

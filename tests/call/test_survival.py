@@ -95,6 +95,22 @@ def test_a_stale_handle_costs_the_caller_no_word() -> None:
     assert spoken_up(bench, since) == pytest.approx(1.0 + 0.3 + 0.6 + 2.0, abs=0.15)
 
 
+def test_words_that_are_heard_again_are_written_down_once() -> None:
+    bench = talking()
+    bench.tell(e.ModelHandle("h1", resumable=True))
+    bench.caller_talks(1.0)
+    bench.run(1.2)
+    bench.tell(e.CallerSaid("When do"))
+    lose(bench)
+    bench.run(0.5)
+    bench.tell(e.ModelReady(0.5))
+    bench.run(1.0)
+    bench.tell(e.CallerSaid("When do you open?"))
+    bench.answer(1.0, "At eight.")
+    lines = [line.text for line in bench.machine.turns.lines(0.0) if line.who == "caller"]
+    assert lines == ["When do you open?"]
+
+
 def test_an_answered_utterance_is_not_heard_again() -> None:
     bench = talking()
     say(bench, 1.0, "When do you open?")

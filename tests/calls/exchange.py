@@ -117,7 +117,8 @@ class Exchange:
         self.building = building
         self.server = server
         self.url = url
-        self._idle = self._running()
+        self.log = StringIO()  # all that was logged
+        self._idle = self.running()
 
     # ---- calls
 
@@ -228,14 +229,15 @@ class Exchange:
         idle = self._idle
         await within(
             LEFT_SECONDS,
-            lambda: self._running() <= idle and self.building.active == 0,
-            lambda: f"left over: {self._running() - idle}, {self.building.active} calls",
+            lambda: self.running() <= idle and self.building.active == 0,
+            lambda: f"left over: {self.running() - idle}, {self.building.active} calls",
         )
         stats = self.gemini.stats()
         assert stats.live == 0
         assert not stats.violations, stats.violations
 
-    def _running(self) -> set[str]:
+    def running(self) -> set[str]:
+        """Tasks and connections of this process."""
         me = asyncio.current_task()
         tasks = {f"task {task.get_name()}" for task in asyncio.all_tasks() if task is not me}
         connections = psutil.Process().net_connections("tcp")
@@ -358,7 +360,7 @@ async def exchange(
     conduct = msgspec.structs.replace(conduct, faults=faults)
     voices = own_lines(folder / "lines") if tones else nullcontext()
     patient = patch("agent.storage.durable.BUDGET", database_seconds)
-    with voices, log_kept(), patient:
+    with voices, log_kept() as log, patient:
         async with serving(Options(conduct=conduct), brain) as (gemini, url):
             given = {
                 "GEMINI_URL": url.replace("http", "ws"),
@@ -368,6 +370,7 @@ async def exchange(
                 "PORT": "0",
             }
             async with _served(Settings.load(given | settings), agents, gemini) as running:
+                running.log = log
                 yield running
                 await running.settle()
             assert gemini.stats().live == 0

@@ -1,0 +1,79 @@
+"""Sessions that are lost at any moment of a conversation, and what the caller notices: a pause, and no more.
+
+The figures are of many losses: `make slow FULL=1` does all two hundred, another run a tenth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agent.simulator import faults
+from agent.simulator.gemini_setup import Conduct
+from tests.calls.exchange import exchange
+from tests.calls.survival import Crowd, cost, hazard, sid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KINDS = ("close=1006", "deadline-expired", "internal-error", "aborted")
+"""After these the session can be resumed."""
+
+
+@pytest.mark.slow
+@pytest.mark.measure
+@pytest.mark.timeout(900)
+async def test_sessions_that_are_lost_at_random_moments_come_back(
+    tmp_path: Path, full: bool
+) -> None:
+    crowd = Crowd(calls=10 if full else 2, says=26 if full else 12)
+    count = 200 if full else 20
+    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct()) as here:
+        async with hazard(here, *KINDS, count=count, between=(4.0, 9.0)) as danger:
+            calls = await crowd.talk(here, 300.0, think=(0.3, 1.0))
+        losses = crowd.losses(here)
+        print(cost(losses, crowd.usual()), dict(danger.struck))
+        struck = sum(danger.struck.values())
+        assert struck >= 0.9 * count  # those who said all that they had to say have hung up
+        # A loss may hit the session that was just being opened: that is one recovery, not two.
+        assert struck >= len(losses) >= 0.9 * struck
+        ended = [(await here.record(sid(n))).end_reason for n in range(crowd.calls)]
+        assert ended == ["caller_hung_up"] * crowd.calls
+        assert crowd.unanswered() == []
+        # After the last answer nobody waits for anything.
+        back = sorted(loss.silence for loss in losses if loss.silence is not None)
+        assert sum(each < 10.0 for each in back) >= 0.99 * len(back)
+        assert back[int(0.95 * len(back)) - 1] <= 3.0
+        # No word is lost (the account of utterances broke no rule, see `settle`), and none is answered twice.
+        assert [loss for loss in losses if loss.lost_ms] == []
+        counted = here.gemini.stats().utterances
+        assert (counted.missing, counted.answered_twice) == (0, 0)
+        # What was stopped is not heard again, and what a tool does is done once.
+        assert [
+            clear.stale_ms for call in calls for clear in call.report.clears if clear.stale_ms
+        ] == []
+        assert here.gemini.stats().tools.issued >= crowd.calls * crowd.says * 0.9
+        assert {what: n for what, n in crowd.written.items() if n > 1} == {}
+        assert list(crowd.asked)[0].startswith("The caller is on the")
+        assert crowd.asked[next(iter(crowd.asked))] == crowd.calls  # greeted once each
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("moment", ["speech2", "heard2", "reply2+0.2"])
+async def test_a_connection_that_is_only_half_there_is_noticed_within_ten_seconds(
+    tmp_path: Path, moment: str
+) -> None:
+    """Nothing is read or sent for 20 s, no pong either; the caller waits for an answer that will never come."""
+    crowd = Crowd(calls=2, says=3)
+    half = (faults.parse(f"half-open=20@{moment}x2"),)
+    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct(), faults=half) as here:
+        await crowd.talk(here, 80.0)
+        losses = crowd.losses(here)
+        print(cost(losses, crowd.usual()))
+        assert len(losses) == crowd.calls
+        assert [loss for loss in losses if loss.lost_ms] == []
+        assert crowd.unanswered() == []
+        assert crowd.longest_wait() <= 10.0 + 3.0  # noticed, and then a new session
+        assert set(crowd.written.values()) == {1}
