@@ -73,8 +73,12 @@ ci:
 	$(MAKE) coverage
 
 # All branches of what is pure; nine tenths of everything, child processes counted.
-PURE := agent/protocols/*,agent/audio/*,agent/events.py,agent/errors.py,agent/call/machine.py
-PURE := $(PURE),agent/call/turns.py,agent/call/transcript.py,agent/call/metrics.py,agent/call/uplink.py
+PURE_CALL := barge_in dead_air downlink heard_truth hops life machine metrics \
+	model_leg options replay tool_calls transcript turns uplink
+PURE := agent/protocols/*,agent/audio/*,agent/events.py,agent/errors.py
+comma := ,
+empty :=
+PURE := $(PURE)$(subst $(empty) $(empty),,$(foreach room,$(PURE_CALL),$(comma)agent/call/$(room).py))
 coverage: $(VENV)/.dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90

@@ -36,6 +36,11 @@ LIFE: dict[tuple[Phase, Signal], Phase] = {
     (P.TALKING, S.LINE_BROKE): P.PARKED,
     (P.TALKING, S.GOODBYE): P.ENDING,
     (P.TALKING, S.GAVE_UP): P.ENDED,
+    (
+        P.PARKED,
+        S.LINE_STOPPED,
+    ): P.ENDED,  # we gave the stream up before the provider told of its end
+    (P.PARKED, S.LINE_BROKE): P.PARKED,
     (P.PARKED, S.LINE_STARTED): P.TALKING,
     (P.PARKED, S.GOODBYE): P.ENDED,
     (P.PARKED, S.GAVE_UP): P.ENDED,

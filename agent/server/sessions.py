@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+NO_CLOSE_FRAME = 1006
+"""The peer said nothing at all (RFC 6455, section 7.4.1)."""
+
 
 class Sessions:
     """The sessions of one call; has the shape of the call's `Model` port.
@@ -109,6 +112,8 @@ class Sessions:
             self._watch(event)
         elif isinstance(event, ModelEnded):
             self._refusal = event.reason if event.fate is Fate.STEP_DOWN else ""
+            if event.fate is Fate.STEP_DOWN and event.code == NO_CLOSE_FRAME:
+                self._setups.unanswered()
             self._watch(event)
             more = {"last_sent": event.last_sent} if event.last_sent else {}
             self.last_sent = event.last_sent or self.last_sent

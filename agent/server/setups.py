@@ -38,6 +38,7 @@ class Setups:
         self._kept = left_out
         self._why = ""
         self._refused = 0  # in a row
+        self._doubtful = False  # whether a setup was not refused in words but never answered
 
     @property
     def last(self) -> bool:
@@ -67,10 +68,15 @@ class Setups:
         """Another setup was tried for another reason, such as a handle that was refused: it counts."""
         self._refused += 1
 
+    def unanswered(self) -> None:
+        """A setup was met with silence: a slow service must not cost the agent its options for a day."""
+        self._doubtful = True
+
     def accepted(self) -> None:
         """The session is ready."""
         self._refused = 0
-        self._keep()
+        if not self._doubtful:
+            self._keep()
 
     def _keep(self) -> None:
         if self.left_out != self._kept:

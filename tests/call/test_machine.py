@@ -523,3 +523,18 @@ def test_a_phantom_interruption_of_nobody_changes_nothing() -> None:
     bench.answer(0.5)
     bench.run(0.7)
     assert bench.machine.turns.all[-1].last_heard is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "reason"), [("closed", "line_lost"), ("stopped", "caller_hung_up")]
+)
+def test_a_line_that_we_gave_up_may_still_tell_of_its_end(told: str, reason: str) -> None:
+    bench = talking()
+    bench.answer(1.0)
+    bench._marks.clear()
+    bench._frame_at = None
+    bench.run(4.0)
+    assert bench.is_in(Phase.PARKED)
+    bench.disconnect(told)
+    bench.run(11.0)
+    assert bench.ended(reason)

@@ -47,6 +47,16 @@ def test_what_is_accepted_is_told_once() -> None:
     assert _last(setups) is False  # the next search begins anew
 
 
+def test_silence_teaches_nothing_that_lasts() -> None:
+    told = Told()
+    setups = Setups(frozenset(), 3, told)
+    setups.unanswered()
+    setups.refused(VOICE, "setup not answered within 5 s", named=False)
+    assert setups.left_out == VOICE
+    setups.accepted()
+    assert told == []
+
+
 def test_a_field_that_was_named_is_known_whatever_becomes_of_the_call() -> None:
     told = Told()
     setups = Setups(frozenset(), 3, told)
