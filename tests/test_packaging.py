@@ -66,7 +66,9 @@ def test_developers_run_what_users_run() -> None:
 
 def test_the_version_heads_the_changelog() -> None:
     headings = re.findall(r"(?m)^## (\S+)", (ROOT / "CHANGELOG.md").read_text())
-    assert headings[0] == agent.__version__
+    released = [heading for heading in headings if heading != "Unreleased"]
+    assert released[0] == agent.__version__
+    assert "Unreleased" not in headings[1:]
 
 
 def test_readme_has_the_settings_of_the_code() -> None:

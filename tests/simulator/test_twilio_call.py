@@ -637,7 +637,7 @@ async def with_fault(fault: str) -> tuple[CallReport, list[tuple[str, str]]]:
                 return
 
     async with serving(CONNECT, agent) as server:
-        return await call(server, fault=fault, max_seconds=0.62), raw
+        return await call(server, fault=fault, max_seconds=1.2), raw
 
 
 async def test_each_fault_of_the_line_reaches_the_server_and_no_other_does() -> None:
