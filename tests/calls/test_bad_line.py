@@ -50,6 +50,7 @@ def test_every_fault_of_a_line_has_its_test() -> None:
     assert {*HARMLESS, *FATAL, "no-start", "no-stop"} == set(FAULTS)
 
 
+@pytest.mark.slow
 async def test_what_carries_no_sound_is_left_out_and_the_call_goes_on(tmp_path: Path) -> None:
     async with exchange(tmp_path) as here:
         for n, (fault, heard) in enumerate((await each(here, HARMLESS, 1.5)).items()):
@@ -63,6 +64,7 @@ async def test_what_carries_no_sound_is_left_out_and_the_call_goes_on(tmp_path: 
             assert len(frames) == pytest.approx(heard.report.legs[0].frames_sent, abs=2), fault
 
 
+@pytest.mark.slow
 async def test_a_stream_that_cannot_go_on_is_closed_and_the_caller_is_taken_back(
     tmp_path: Path,
 ) -> None:

@@ -85,6 +85,7 @@ async def test_a_status_that_comes_late_or_twice_changes_nothing(tmp_path: Path)
         assert here.rows(SECOND) == []
 
 
+@pytest.mark.slow
 async def test_a_server_that_drains_refuses_in_speech_and_keeps_who_it_has(tmp_path: Path) -> None:
     async with exchange(tmp_path, brain=lambda: BenchBrain(0.8, 0.4)) as here:
         token = await here.ring(SECOND)  # holds a slot; its stream comes later

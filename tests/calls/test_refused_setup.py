@@ -95,6 +95,7 @@ async def test_whatever_is_refused_the_caller_gets_an_agent_and_the_next_one_at_
         assert (kept.name, kept.left_out) == ("Test", wanted(how, option))
 
 
+@pytest.mark.slow
 async def test_the_verdict_outlives_the_server_and_not_the_agents_file(tmp_path: Path) -> None:
     fault = faults.parse(f"refuse=setup.{PATHS['voice']}")
     async with exchange(tmp_path, faults=(fault,)) as here:
@@ -109,6 +110,7 @@ async def test_the_verdict_outlives_the_server_and_not_the_agents_file(tmp_path:
         assert known.left_out(told[0], other.digest(), told[2]) == frozenset()
 
 
+@pytest.mark.slow
 async def test_a_used_up_quota_is_a_busy_line_and_live_calls_go_on(tmp_path: Path) -> None:
     async with exchange(tmp_path, faults=(faults.parse("quota=1"),)) as here:
         speaks = asyncio.Event()

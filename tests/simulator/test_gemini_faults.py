@@ -465,6 +465,7 @@ def test_a_text_frame_or_a_huge_one_may_come() -> None:
     assert len(rig.raw[-1]) > 2 * 1024 * 1024
 
 
+@pytest.mark.slow
 def test_every_fault_of_the_menu_comes_by_its_example() -> None:
     """Each is armed as the menu shows, and the talk goes on until it came."""
     for entry in NAMES.values():

@@ -640,6 +640,7 @@ async def with_fault(fault: str) -> tuple[CallReport, list[tuple[str, str]]]:
         return await call(server, fault=fault, max_seconds=1.2), raw
 
 
+@pytest.mark.slow
 async def test_each_fault_of_the_line_reaches_the_server_and_no_other_does() -> None:
     faults = sorted(FAULTS)
     for fault, (report, raw) in zip(
