@@ -6,8 +6,6 @@
     |   +-- LineProtocolError      ... the phone provider: the stream is closed with `close_code`
     |   +-- NotSigned              ... somebody who is not the provider: refused, nothing is opened
     |   +-- ModelProtocolError     ... the model: counted and skipped, or the session is given up
-    +-- LineLost               the phone's socket is gone
-    +-- ModelLost              the model's session is gone
     +-- ToolFailed             a tool could not do what the model asked
     +-- StorageError           the database or the disk did not take a record
     +-- OwnFault               we broke our own rule: a bug, never the peer's doing
@@ -70,13 +68,6 @@ class ModelProtocolError(PeerError):
     label = "model_protocol_error"
 
 
-class LineLost(PickupError):
-    """The phone's socket closed or broke without a `stop`."""
-
-    label = "line_lost"
-    spoken = None
-
-
 class Fate(StrEnum):
     """What a lost model session means, decided once from its close code and reason."""
 
@@ -84,24 +75,6 @@ class Fate(StrEnum):
     STEP_DOWN = "step_down"  # the setup was refused: a smaller one may do
     RESUME = "resume"  # the connection ended; the session may go on in a new one
     FRESH = "fresh"  # the session is gone for good; only a new one can help
-
-
-class ModelLost(PickupError):
-    """The model's session ended before the call did.
-
-    Attributes:
-        fate: what can be done about it.
-        code: WebSocket close code, 1006 where no close frame came, None where no socket was open yet.
-        reason: the peer's own words, at most 123 bytes (RFC 6455, section 5.5).
-    """
-
-    label = "model_lost"
-
-    def __init__(self, fate: Fate, code: int | None, reason: str) -> None:
-        super().__init__(f"model session lost ({code}, {fate}): {reason}")
-        self.fate = fate
-        self.code = code
-        self.reason = reason
 
 
 class ToolFailed(PickupError):

@@ -10,6 +10,7 @@ from agent import events as e
 from agent.call.life import Phase
 from agent.call.model_leg import STATES, Leg, LegOptions, ModelLeg, Move
 from agent.call.options import CallOptions
+from agent.call.tool_calls import ToolCalls
 from agent.errors import Fate
 from tests.call.calls import Bench, say, talking
 
@@ -368,3 +369,22 @@ def test_fates_are_all_planned() -> None:
 
     assert set(PLANS) == set(Fate)
     assert list(itertools.filterfalse(None, PLANS.values())) == [None]
+
+
+def test_a_leg_that_is_not_ready_hops_nowhere() -> None:
+    assert ModelLeg(LegOptions()).hop_due(1000.0, 0.0) is False
+
+
+def test_an_orphan_is_found_among_others_and_cannot_be_cancelled_by_the_session_that_is_gone() -> (
+    None
+):
+    calls = ToolCalls()
+    calls.called(e.ToolCalled("1", "book", {}))
+    calls.called(e.ToolCalled("2", "look", {}))
+    calls.session_gone()
+    assert calls.called(e.ToolCalled("3", "look", {})) == []
+    assert calls.cancelled(["1", "9"]) == []
+    assert calls.finished(e.ToolFinished("2", "look", {"found": 1})) == (
+        True,
+        [e.SendToolResult("3", "look", {"found": 1})],
+    )

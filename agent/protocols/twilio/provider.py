@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import assert_never
 
 from agent.errors import LineProtocolError, NotSigned
 from agent.protocols.door import Caller, HangUpNow, Join, Request, Say, Transfer, Verdict
@@ -89,6 +90,8 @@ class Twilio:
                 return twiml.dial(number)
             case HangUpNow():
                 return twiml.hang_up()
+            case _:
+                assert_never(verdict)
 
 
 def _leg(target: str) -> int:
