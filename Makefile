@@ -73,8 +73,8 @@ ci:
 	$(MAKE) coverage
 
 # All branches of what is pure; nine tenths of everything, child processes counted.
-PURE_CALL := barge_in dead_air downlink heard_truth hops life machine metrics \
-	model_leg options replay tool_calls transcript turns uplink
+PURE_CALL := barge_in conduct/* dead_air downlink heard_truth hops life machine metrics \
+	model_leg options replay state tool_calls transcript turns uplink
 PURE := agent/protocols/*,agent/audio/*,agent/events.py,agent/errors.py
 comma := ,
 empty :=

@@ -6,6 +6,7 @@ import pytest
 
 from agent import events as e
 from agent.call.barge_in import BargeInOptions
+from agent.call.conduct.silence import STEPS
 from agent.call.dead_air import (
     COUNTED,
     LADDERS,
@@ -16,7 +17,6 @@ from agent.call.dead_air import (
     Step,
 )
 from agent.call.life import Phase
-from agent.call.machine import STEPS
 from agent.call.options import CallOptions
 from agent.call.turns import Agent
 from agent.errors import Fate

@@ -7,7 +7,8 @@ from typing import get_args
 import pytest
 
 from agent import events as e
-from agent.call.life import LIFE, Phase, Signal
+from agent.call.conduct.life import TIMERS
+from agent.call.life import LIFE, Phase, Signal, Timer
 from agent.call.machine import HANDLERS
 from agent.call.options import CallOptions
 from agent.errors import Fate, OwnFault
@@ -16,6 +17,10 @@ from tests.call.calls import Bench, say, talking
 
 def test_every_event_of_the_vocabulary_has_a_handler() -> None:
     assert set(HANDLERS) == set(get_args(e.AnyEvent))
+
+
+def test_every_deadline_has_a_consequence() -> None:
+    assert set(TIMERS) == set(Timer)
 
 
 def test_every_phase_but_the_last_can_end() -> None:

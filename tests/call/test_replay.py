@@ -40,7 +40,7 @@ class Taped(CallMachine):
     def handle(self, event: e.AnyEvent, now: float) -> list[e.AnyCommand]:
         commands = super().handle(event, now)
         if isinstance(event, e.CallStarted):
-            options = msgspec.to_builtins(self._options)
+            options = msgspec.to_builtins(self._call.options)
             event = msgspec.structs.replace(event, options=options, lines=self.own.keys())
         TAPE.append(Entry(now, event, recorded(commands)))
         return commands

@@ -38,8 +38,9 @@ def test_every_series_is_born_at_zero() -> None:
 
 
 def test_every_reason_that_the_code_gives_is_among_them() -> None:
-    machine = (PACKAGE / "call" / "machine.py").read_text()
-    said = re.findall(r'_go\([^)]*now, "(\w+)"\)|own\.\w+, "(\w+)", now', machine)
+    texts = [path.read_text() for path in (PACKAGE / "call" / "conduct").glob("*.py")]
+    pattern = r'\bgo\([^)]*now, "(\w+)"\)|own\.\w+, "(\w+)", now'
+    said = [found for text in texts for found in re.findall(pattern, text)]
     reasons = {first or second for first, second in said} | set(OVER.values())
     live = (PACKAGE / "server" / "live_call.py").read_text()
     board = (PACKAGE / "server" / "switchboard.py").read_text()

@@ -1,0 +1,50 @@
+"""What a call does about its caller: sound, words, and the wish to be heard instead of the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import events as e
+from agent.call.conduct import voice
+from agent.call.turns import Agent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.call.state import CallState, Handler
+
+
+def line_audio(call: CallState, event: e.LineAudio, now: float) -> None:
+    if call.uplink.feed(event.pcm, now):
+        call.turns.caller_voiced(now)
+        call.air.voice(call.uplink.meter.started, now)
+        if call.barge_in.outgrown(call.uplink.meter):
+            call.speak_at = now
+            voice.cut(call, now)
+
+
+def caller_said(call: CallState, event: e.CallerSaid, now: float) -> None:
+    call.turns.caller_said(event.text)
+    # A late transcription of what is being answered is no interruption: there must be a voice on the line.
+    if call.turns.caller_spoke_since_reply():
+        if not call.downlink.unheard(now):
+            call.air.caller_spoke()
+        caller_interrupts(call, now)
+
+
+def caller_activity(call: CallState, event: e.CallerActivity, now: float) -> None:
+    if event.active:
+        caller_interrupts(call, now)
+
+
+def caller_interrupts(call: CallState, now: float) -> None:
+    """Stop a reply that is generated but not yet heard; while it is generated, the model says `interrupted`."""
+    if call.turns.state is not Agent.SPEAKING and not voice.shielded(call, now):
+        voice.cut(call, now)
+
+
+HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
+    e.LineAudio: line_audio,
+    e.CallerSaid: caller_said,
+    e.CallerActivity: caller_activity,
+}

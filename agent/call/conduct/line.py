@@ -1,0 +1,55 @@
+"""What a call does about its line: streams that begin and end, marks, and what the caller has heard of us."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from agent import events as e
+from agent.call.conduct import life
+from agent.call.life import Phase, Signal, Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.call.state import CallState, Handler
+
+
+def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
+    for waiting in (Timer.ANSWER, Timer.START, Timer.PARK):
+        call.timers.pop(waiting, None)
+    call.timers.setdefault(Timer.LIMIT, now + call.options.max_seconds)
+    call.downlink.playout.attach(now)
+    call.air.line_started(now)
+    life.go(call, Signal.LINE_STARTED, now)
+
+
+def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:
+    call.downlink.playout.detach(now)
+    if event.reason == "stopped":
+        life.go(call, Signal.LINE_STOPPED, now, "caller_hung_up")
+    else:
+        life.go(call, Signal.LINE_BROKE, now, "line_lost")
+
+
+def line_mark(call: CallState, event: e.LineMark, now: float) -> None:
+    call.downlink.playout.mark_played(event.name, now)
+
+
+def follow_the_ear(call: CallState, now: float) -> None:
+    """Keep what was heard; notice a line that is dead, and a goodbye that was heard to its end."""
+    life.keep_heard(call, now)
+    if call.downlink.playout.overdue(now):
+        call.out.append(e.HangUp())
+        line_ended(call, e.LineEnded("lost"), now)
+    if call.phase is Phase.ENDING:
+        life.heard_out(call, now)
+    deadline = call.downlink.playout.deadline()
+    call.speak_at = math.inf if deadline is None else deadline
+
+
+HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
+    e.LineStarted: line_started,
+    e.LineMark: line_mark,
+    e.LineEnded: line_ended,
+}

@@ -1,0 +1,66 @@
+"""What a call does about silence, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.call.conduct import life, model
+from agent.call.dead_air import Air, Step
+from agent.call.life import Phase, Timer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.call.state import CallState
+
+
+def break_silence(call: CallState, now: float) -> None:
+    """Do what is due about a silence, and find out when the next step is."""
+    while (step := call.air.look(weather(call, now), now)) is not Step.NOTHING:
+        call.speak_at = now
+        STEPS[step](call, now)
+
+
+def weather(call: CallState, now: float) -> Air | None:
+    """What silence is judged by; None where nobody is expected to speak, or another timer watches for it."""
+    if call.phase is not Phase.TALKING or Timer.SPEAK in call.timers:
+        return None
+    unplayed = call.downlink.playout.unplayed(now)
+    return Air(unplayed, call.turns.state, len(call.tools) > 0, call.leg.ready)
+
+
+def nudge(call: CallState, now: float) -> None:
+    model.ask(call, call.options.dead_air.words)
+
+
+def resend(call: CallState, now: float) -> None:
+    if not call.uplink.again():
+        nudge(call, now)
+
+
+def leave_silent_session(call: CallState, now: float) -> None:
+    model.hop(call, now, owed=True)
+    turn = call.turns.current
+    if turn is None or not turn.own:  # not twice in a row
+        call.say(call.own.moment)
+
+
+def give_up(call: CallState, now: float) -> None:
+    life.close_with(call, call.own.trouble, "model_lost", now)
+
+
+def leave_unheard(call: CallState, now: float) -> None:
+    life.close_with(call, call.own.unheard, "caller_silent", now)
+
+
+STEPS: dict[Step, Callable[[CallState, float], None]] = {
+    Step.MOMENT: lambda call, now: call.say(call.own.moment),
+    Step.NUDGE: nudge,
+    Step.RESEND: resend,
+    Step.HOP: leave_silent_session,
+    Step.REPEAT: lambda call, now: call.say(call.own.repeat),
+    Step.GIVE_UP: give_up,
+    Step.STILL_THERE: lambda call, now: call.say(call.own.still_there),
+    Step.UNHEARD: leave_unheard,
+}
+"""What a call does about silence; a test holds it equal to the steps that there are."""

@@ -1,0 +1,99 @@
+"""What a call does about the agent's voice: what is spoken, what is refused, and barge-in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent import events as e
+from agent.call.conduct import life
+from agent.call.life import Phase, Signal, Timer
+from agent.call.turns import Agent, Sign
+from agent.call.uplink import LEAD_IN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from agent.call.state import CallState, Handler
+
+
+def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
+    if call.turns.state is Agent.REFUSING:
+        call.metrics.refused_ms += event.pcm.seconds * 1000
+        return
+    if call.phase is Phase.ENDING and call.reason != "agent_hung_up":
+        return  # our own last line is the last
+    call.timers.pop(Timer.SPEAK, None)
+    call.air.agent_spoke()
+    turn = call.turns.reply_audio(now, call.downlink.position)
+    if turn.first_byte == now:
+        call.uplink.answering()
+    call.downlink.feed(event.pcm)
+    turn.end = call.downlink.position
+    life.answer(call, now)
+
+
+def agent_said(call: CallState, event: e.AgentSaid, now: float) -> None:
+    call.turns.agent_said(event.text)
+
+
+def generation_complete(call: CallState, event: e.GenerationComplete, now: float) -> None:
+    if call.turns.move(Sign.GENERATED) is Agent.SPEAKING:
+        call.downlink.end_utterance()
+        safe(call, now)
+
+
+def turn_complete(call: CallState, event: e.TurnComplete, now: float) -> None:
+    call.timers.pop(Timer.REFUSE, None)
+    before = call.turns.move(Sign.COMPLETE)
+    if before is Agent.SPEAKING:
+        call.downlink.end_utterance()
+    call.air.turn_complete(sound=before is not Agent.QUIET, now=now)
+    safe(call, now)
+
+
+def interrupted(call: CallState, event: e.Interrupted, now: float) -> None:
+    before = call.turns.move(Sign.INTERRUPTED)
+    call.air.interrupted()
+    if before in {Agent.SPEAKING, Agent.SPOKEN}:
+        call.timers[Timer.REFUSE] = now + call.options.refuse_late
+    if not call.barge_in.phantom(call.uplink.meter, now) and not shielded(call, now):
+        cut(call, now)
+    elif before is Agent.SPEAKING:
+        call.downlink.end_utterance()
+        call.air.owe()
+
+
+def cut(call: CallState, now: float) -> None:
+    """Barge-in: stop the voice at once and remember what was heard of it."""
+    if not call.downlink.unheard(now):
+        return
+    life.keep_heard(call, now, everything=True)
+    call.out.extend(call.downlink.cut(now))
+    call.air.caller_spoke()
+    call.turns.cut(call.downlink.position)
+    call.truth.cut(call.turns.current)
+    call.metrics.barge_ins += 1
+    if call.phase is Phase.ENDING and call.reason == "agent_hung_up":
+        # The caller has more to say: the call goes on if the model answers, and ends if it is silent.
+        life.go(call, Signal.CALLER_BACK, now)
+        call.timers[Timer.SPEAK] = now + call.options.speak_within
+
+
+def shielded(call: CallState, now: float) -> bool:
+    greeting = call.turns.greeting_began(call.downlink.playout.heard(now), now)
+    return call.barge_in.shielded(call.uplink.meter, greeting)
+
+
+def safe(call: CallState, now: float) -> None:
+    """What the caller said is answered, or in a snapshot: only what is not yet has to be kept."""
+    since = call.turns.speech_since()
+    call.uplink.forget(now if since is None else since - LEAD_IN)
+
+
+HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
+    e.ModelAudio: model_audio,
+    e.AgentSaid: agent_said,
+    e.GenerationComplete: generation_complete,
+    e.TurnComplete: turn_complete,
+    e.Interrupted: interrupted,
+}
