@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
+    from agent.tools.base import CallInfo
 
 log = structlog.get_logger()
 
@@ -32,13 +33,13 @@ class LiveCall:
     """A call that is ringing, talking, parked or ending.
 
     Args:
-        call: our id of it.
+        info: who calls, and our id of the call.
         agent: the agent's file as it is now; a later save changes later calls.
         wiring: what calls are made of.
     """
 
-    def __init__(self, call: str, agent: AgentFile, wiring: Wiring) -> None:
-        self.id = call
+    def __init__(self, info: CallInfo, agent: AgentFile, wiring: Wiring) -> None:
+        self.info = info
         self.agent = agent
         self.leg = 0  # the stream that is, or was last, attached
         self._reason = ""  # `end_reason`, once the machine's task has ended
@@ -47,8 +48,8 @@ class LiveCall:
         self._line: MediaStreamLine | None = None
         self._line_is_up = False
         self._model: Sessions | None = None
-        self._tasks = wiring.tasks_of_call(call, self._child_failed)
-        self._recorder = wiring.recorder(call, agent, self._tasks)
+        self._tasks = wiring.tasks_of_call(self.id, self._child_failed)
+        self._recorder = wiring.recorder(self.id, agent, self._tasks)
         self._machine = wiring.machine(agent)
         self._session = CallSession(
             self._machine,
@@ -57,6 +58,11 @@ class LiveCall:
             answered=self._answer,
             told=log.info,
         )
+
+    @property
+    def id(self) -> str:
+        """Our id of the call."""
+        return self.info.id
 
     # ---- the line
 
@@ -114,9 +120,10 @@ class LiveCall:
     async def _talk(self) -> str:
         """Join the call's parts and live it to its end; whatever is wrong with them ends this call only."""
         feed = self._session.feed
-        tools = self._wiring.tools(self.agent)
+        tools = self._wiring.tools(self.agent, self.info)
         self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed)
-        self._model = self._session.model = self._wiring.model(self.agent, feed, self._tasks)
+        model = self._wiring.model(self.agent, tools, feed, self._tasks)
+        self._model = self._session.model = model
         feed(self._started())
         return await self._session.run()
 

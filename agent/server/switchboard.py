@@ -6,7 +6,7 @@ Provider-neutral: a webhook asks, the answer is a `Verdict`, and the provider's 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
 
@@ -16,6 +16,7 @@ from agent.protocols.token import TokenClaims
 from agent.server.admission import Breaker
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
+from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -209,9 +210,9 @@ class Switchboard:
     # ---- calls
 
     def _take(self, caller: Caller) -> Place:
-        call = LiveCall(
-            self._wiring.new_id(), self._wiring.agent_for(caller.to_number), self._wiring
-        )
+        agent = self._wiring.agent_for(caller.to_number)
+        info = CallInfo(self._wiring.new_id(), agent.name, caller.from_number, _direction(caller))
+        call = LiveCall(info, agent, self._wiring)
         place = Place(caller, call, {})
         self._places[caller.call_id] = place
         self._tasks.start(f"call {call.id}", self._live(place))
@@ -233,6 +234,10 @@ class Switchboard:
             if figures.get("left_out"):
                 self.metrics.reduced.inc()
             await self._register.finish(call.id, call.reason, call.leg, figures)
+
+
+def _direction(caller: Caller) -> Literal["inbound", "outbound"]:
+    return "inbound" if caller.direction == "inbound" else "outbound"
 
 
 def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:

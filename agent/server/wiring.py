@@ -25,9 +25,9 @@ from agent.server.prompt import greeting_request, system_instruction
 from agent.server.providers import MODELS, REFUSALS, Order, takes_notes
 from agent.server.sessions import Sessions
 from agent.server.setups import Setups
+from agent.server.toolkit import Toolkit
 from agent.server.verdicts import Verdict, Verdicts
 from agent.storage.flight import FlightRecorder
-from agent.tools.end_call import EndCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,14 +40,9 @@ if TYPE_CHECKING:
     from agent.events import ModelEnded, ModelEvent, OpenModel
     from agent.server.lines import LineStore
     from agent.server.render import Renderer
-    from agent.tools.base import Tool
+    from agent.tools.base import CallInfo, Tool
 
 log = structlog.get_logger()
-
-
-def tools_for(agent: AgentFile) -> Sequence[Tool]:
-    """What the model may do in this agent's calls."""
-    return (EndCall(),)
 
 
 @dataclass(frozen=True)
@@ -59,6 +54,7 @@ class Wiring:
         recording: keep every call's sound, whatever the agents' files say (the demo, the bench).
         admission: whether the model's service has room for new calls.
         verdicts: what models refused.
+        toolkit: makes the tools of each call.
     """
 
     settings: Settings
@@ -71,6 +67,7 @@ class Wiring:
     recording: bool = False
     admission: Admission = field(default_factory=Admission)
     verdicts: Verdicts = field(default_factory=Verdicts)
+    toolkit: Toolkit = field(default_factory=Toolkit)
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC; for records and tokens only."""
@@ -117,32 +114,43 @@ class Wiring:
     def machine(self, agent: AgentFile) -> CallMachine:
         return CallMachine(self.options(agent), self.lines.lines_for(agent))
 
-    def tools(self, agent: AgentFile) -> Sequence[Tool]:
-        return tools_for(agent)
+    def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
+        return self.toolkit.tools(agent, info)
 
-    def model(self, agent: AgentFile, sink: Callable[[ModelEvent], None], tasks: Tasks) -> Sessions:
-        """Whoever speaks for this agent: one session after the other."""
+    def model(
+        self,
+        agent: AgentFile,
+        tools: Sequence[Tool],
+        sink: Callable[[ModelEvent], None],
+        tasks: Tasks,
+    ) -> Sessions:
+        """Whoever speaks for this agent and may call these tools: one session after the other."""
         self.prepare(agent)
         setups = self._setups(agent)
 
         def make(
             wanted: OpenModel, refusal: str, sink: Callable[[ModelEvent], None]
         ) -> LiveSession:
-            order = self._order(agent, wanted, setups.left_out)
+            order = self._order(agent, tools, wanted, setups.left_out)
             if wanted.smaller:
                 reads = REFUSALS["gemini"]
                 less = reads.smaller(self.settings, agent, order, refusal, setups.last)
                 setups.refused(less, refusal, named=bool(reads.named(refusal)))
-                order = self._order(agent, wanted, setups.left_out)
+                order = self._order(agent, tools, wanted, setups.left_out)
             elif refusal:
                 setups.tried()
             return self._session(agent, order, sink, tasks)
 
         return Sessions(make, sink, tasks, setups, self._watch)
 
-    def _order(self, agent: AgentFile, wanted: OpenModel, left_out: frozenset[str]) -> Order:
+    def _order(
+        self,
+        agent: AgentFile,
+        tools: Sequence[Tool],
+        wanted: OpenModel,
+        left_out: frozenset[str],
+    ) -> Order:
         """What a session is opened with; a persona that has to do without its tools is told so."""
-        tools = self.tools(agent)
         absent = [tool.declaration.name for tool in tools] if "tools" in left_out else []
         instruction = system_instruction(
             agent, wanted.memory, fresh=not wanted.handle, absent=absent

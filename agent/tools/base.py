@@ -1,12 +1,30 @@
-"""What a tool is."""
+"""What a tool is, and what it may know of the call it runs in."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
 from agent.events import EndAfterGoodbye
+
+
+class CallInfo(msgspec.Struct, frozen=True):
+    """The call that a tool runs in; the model neither sees nor chooses any of it.
+
+    Attributes:
+        id: our id of the call.
+        agent: its name.
+        caller: the other side's number or address as its network gave it, which proves nothing of who speaks; empty where withheld.
+        direction: who called whom.
+        variables: what this very call was given by whoever placed it.
+    """
+
+    id: str
+    agent: str
+    caller: str = ""
+    direction: Literal["inbound", "outbound"] = "inbound"
+    variables: dict[str, str] = {}
 
 
 class Declaration(msgspec.Struct, frozen=True):

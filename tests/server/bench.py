@@ -22,7 +22,7 @@ from agent.server.switchboard import Switchboard
 from agent.server.wiring import Wiring
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from agent.config.agent_file import AgentFile
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from agent.storage.flight import FlightRecorder
     from agent.storage.records import CallRecord
     from agent.telephony.media_stream import MediaStreamLine
+    from agent.tools.base import Tool
 
 WALL = 1_700_000_000.0
 ACCOUNT = "AC" + "0" * 32
@@ -183,7 +184,11 @@ class BenchWiring(Wiring):
         return WALL + self.wakeups.now()
 
     def model(
-        self, agent: AgentFile, sink: Callable[[e.ModelEvent], None], tasks: Tasks
+        self,
+        agent: AgentFile,
+        tools: Sequence[Tool],
+        sink: Callable[[e.ModelEvent], None],
+        tasks: Tasks,
     ) -> Sessions:
         if self.conduct.get("no model"):
             raise ZeroDivisionError

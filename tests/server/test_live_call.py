@@ -10,6 +10,7 @@ import pytest
 from agent import __version__, events as e
 from agent.errors import OwnFault
 from agent.server.live_call import LAST_WORDS, LiveCall
+from agent.tools.base import CallInfo
 from tests.server.bench import WALL, Bench, FakeLine, FakeModel, FakeRecorder
 from tests.telephony.fakes import settle, virtually
 
@@ -26,7 +27,7 @@ class Scene:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         wiring = bench.wiring
-        self.call = LiveCall("call-1", wiring.agent_for("+1"), wiring)
+        self.call = LiveCall(CallInfo("call-1", "Desk"), wiring.agent_for("+1"), wiring)
         self.line = FakeLine()
         self.running = wiring.tasks.start_read("call", self.call.run())
 

@@ -16,7 +16,8 @@ from agent.models.live import LiveSession
 from agent.protocols.gemini.setup import SETTINGS, Rung, setup_message
 from agent.server.prompt import system_instruction
 from agent.server.providers import MODELS, Order, gemini_options
-from agent.server.wiring import tools_for
+from agent.server.toolkit import Toolkit
+from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -132,7 +133,8 @@ class Probe:
         self._agent = agent
         self._wakeups = wakeups
         self._tasks = tasks
-        self._order = Order(tools_for(agent), system_instruction(agent))
+        tools = Toolkit().tools(agent, CallInfo("doctor", agent.name))
+        self._order = Order(tools, system_instruction(agent))
         self._gemini = gemini_options(settings, agent, self._order)
         self._known: dict[str, bool] = {}
         whole = setup_message(self._gemini)
