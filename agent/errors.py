@@ -6,6 +6,8 @@
     |   +-- LineProtocolError      ... the phone provider: the stream is closed with `close_code`
     |   +-- NotSigned              ... somebody who is not the provider: refused, nothing is opened
     |   +-- ModelProtocolError     ... the model: counted and skipped, or the session is given up
+    +-- CarrierRefused         the phone provider did not do what it was asked over REST
+    |   +-- CarrierSilent          ... or may have done it: its answer did not come
     +-- ToolFailed             a tool could not do what the model asked
     +-- StorageError           the database or the disk did not take a record
     +-- OwnFault               we broke our own rule: a bug, never the peer's doing
@@ -75,6 +77,33 @@ class Fate(StrEnum):
     STEP_DOWN = "step_down"  # the setup was refused: a smaller one may do
     RESUME = "resume"  # the connection ended; the session may go on in a new one
     FRESH = "fresh"  # the session is gone for good; only a new one can help
+
+
+class CarrierRefused(PickupError):
+    """The phone provider refused a request over its REST API; the text has neither secrets nor phone numbers.
+
+    Attributes:
+        reason: for the record, such as `invalid_number`.
+        blame: `number`: it can never be called like that; `us`: nobody can be, until somebody mends the account or the settings;
+            `moment`: the same again may work.
+    """
+
+    label = "call_failed"
+    spoken = None
+
+    def __init__(self, message: str, *, reason: str = "carrier_refused", blame: str = "us") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.blame = blame
+
+
+class CarrierSilent(CarrierRefused):
+    """No answer came that can be read: only the provider knows whether it did what it was asked."""
+
+    retry = True
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="carrier_silent", blame="moment")
 
 
 class ToolFailed(PickupError):

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from agent.cli.parts.borrowed import Borrowing
     from agent.cli.parts.children import Child
     from agent.cli.parts.tunnel import Tunnel
-    from agent.cli.parts.twilio_rest import Credentials, Number
+    from agent.cli.parts.twilio_rest import Number
     from agent.config.settings import Settings
+    from agent.telephony.twilio_rest import Credentials
 
 app = typer.Typer()
 
@@ -61,9 +62,9 @@ def dev(
 ) -> None:
     """Let a real number ring on this machine until Ctrl-C, then put it back."""
     from agent.cli.parts.borrowed import Borrowing
-    from agent.cli.parts.twilio_rest import credentials
     from agent.config.settings import Settings, environment
     from agent.protocols.twilio.number import e164
+    from agent.server.outbound.carrier import credentials
 
     if (number is None) is not restore:
         raise UserError("say which number, as in `pickup dev +15551234567`, or only --restore")

@@ -6,7 +6,7 @@ makes a `MediaStream` for each socket. The server knows no more of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ class Caller(NamedTuple):
         to_number: the number or address that was called.
         over: the `end_reason` where the request says that the call has ended, else empty.
         leg: which of the call's streams the request is about, from 1; 0 where it does not say.
+        order: the order that we placed the call for; empty where somebody called us.
     """
 
     provider: str
@@ -36,6 +37,31 @@ class Caller(NamedTuple):
     to_number: str
     over: str = ""
     leg: int = 0
+    order: str = ""
+
+
+AnsweredBy = Literal["human", "machine_start", "machine_end", "fax", "unknown"]
+"""Who or what answered a call of ours; `machine_end`: an answering machine now takes a message."""
+
+
+class CallOrder(NamedTuple):
+    """A call to be placed.
+
+    Attributes:
+        id: ours; letters, digits, `-` and `_`.
+        to: who is called (E.164).
+        caller_id: what the callee's display shows: a number of the provider's account.
+        ring_seconds: how long it may ring.
+        max_seconds: when the provider ends it whatever we do.
+        detect_machine: have answering machines found, beside the conversation.
+    """
+
+    id: str
+    to: str
+    caller_id: str
+    ring_seconds: int = 30
+    max_seconds: int = 3600
+    detect_machine: bool = True
 
 
 class Request(NamedTuple):
@@ -79,7 +105,7 @@ Verdict = Join | Say | Transfer | HangUpNow
 
 
 class PhoneProvider(Protocol):
-    """One phone provider's side of HTTP; pure. Its routes are `/NAME/voice`, `/after`, `/status` and `/media`."""
+    """One phone provider's side of HTTP; pure. Its routes are `/NAME/voice`, `/after`, `/status`, `/amd` and `/media`."""
 
     @property
     def name(self) -> str: ...
@@ -96,6 +122,10 @@ class PhoneProvider(Protocol):
             NotSigned: the provider did not sign it.
             LineProtocolError: it is signed and no request of the provider's.
         """
+        ...
+
+    def answered_by(self, request: Request) -> tuple[Caller, AnsweredBy]:
+        """Read what the provider says of who answered a call of ours; raises as `caller` does."""
         ...
 
     def may_stream(self, request: Request) -> bool:

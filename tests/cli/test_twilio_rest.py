@@ -12,11 +12,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from agent.cli.dev import _find
-from agent.cli.parts import twilio_rest
-from agent.cli.parts.twilio_rest import Credentials, connected, credentials
+from agent.cli.parts.twilio_rest import connected
 from agent.config.settings import Settings
 from agent.errors import UserError
 from agent.protocols.twilio.number import Webhooks
+from agent.server.outbound.carrier import credentials
+from agent.telephony import twilio_rest
+from agent.telephony.twilio_rest import Credentials
 
 ACCOUNT = "AC" + "a" * 32
 TOKEN = "0123456789abcdef0123456789abcdef"

@@ -6,45 +6,24 @@ clear line.
 
 from __future__ import annotations
 
-import asyncio
-from base64 import b64encode
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
-from yarl import URL
 
 from agent.errors import UserError
 from agent.protocols.twilio.number import Webhooks
+from agent.telephony.twilio_rest import HttpClient
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
 
-    from agent.config.settings import Settings
-
-PATIENCE = 10.0
-"""Seconds for one request."""
+    from agent.telephony.twilio_rest import Credentials
 
 MOST_NUMBERS = 200
 """Numbers of an account that are looked at."""
-
-
-class Credentials(NamedTuple):
-    """How to ask.
-
-    Attributes:
-        origin: of the REST API: Twilio's, a region's, or an emulator's.
-        account: SID of the account.
-        user, secret: the account's SID and token, or an API key and its secret.
-    """
-
-    origin: str
-    account: str
-    user: str
-    secret: str
 
 
 class Number(NamedTuple):
@@ -61,29 +40,6 @@ class Number(NamedTuple):
     number: str
     trunk: str
     webhooks: Webhooks
-
-
-def credentials(settings: Settings, *, by_token: bool = False) -> Credentials:
-    """The credentials that the settings hold: the API key where there is one.
-
-    Args:
-        settings: the deployment's.
-        by_token: the account's own token even so.
-
-    Raises:
-        UserError: one is missing.
-    """
-    account, token = settings.twilio_account_sid, settings.twilio_auth_token
-    key, secret = settings.twilio_api_key, settings.twilio_api_secret
-    if account is None:
-        raise UserError(
-            "TWILIO_ACCOUNT_SID is not set: it is on the first page of Twilio's console"
-        )
-    if key is not None and secret is not None and not by_token:
-        return Credentials(settings.twilio_api_url, account, key, secret.get_secret_value())
-    if token is None:
-        raise UserError("TWILIO_AUTH_TOKEN is not set: it is on the first page of Twilio's console")
-    return Credentials(settings.twilio_api_url, account, account, token.get_secret_value())
 
 
 class TwilioRest:
@@ -167,34 +123,9 @@ class _NotFound(UserError):
 @asynccontextmanager
 async def connected(given: Credentials) -> AsyncIterator[TwilioRest]:
     """Twilio's REST API, for as long as the block lasts."""
-    async with _HttpClient(given.origin) as http:
+    async with HttpClient(given.origin) as http:
         client = Client(given.user, given.secret, given.account, http_client=http)
         yield TwilioRest(client, given.origin)
-
-
-class _HttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]
-    """Twilio's HTTP client, at an origin of our choosing and with a time-out that it keeps."""
-
-    def __init__(self, origin: str) -> None:
-        super().__init__()
-        self._origin = URL(origin)
-
-    async def request(
-        self,
-        method: str,
-        url: str,
-        *,
-        headers: dict[str, str] | None = None,
-        auth: tuple[str, str] | None = None,
-        **more: Any,
-    ) -> Any:
-        """Send it to our origin; what aiohttp no longer likes as `auth` goes as the header that it is."""
-        given = dict(headers or {})
-        if auth is not None:
-            given["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode()
-        moved = str(self._origin.join(URL(url).relative()))
-        async with asyncio.timeout(PATIENCE):
-            return await super().request(method, moved, headers=given, **more)
 
 
 def _number(found: Any) -> Number:

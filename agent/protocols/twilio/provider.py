@@ -6,12 +6,23 @@ import re
 from typing import assert_never
 
 from agent.errors import LineProtocolError, NotSigned
-from agent.protocols.door import Caller, HangUpNow, Join, Request, Say, Transfer, Verdict
+from agent.protocols.door import (
+    AnsweredBy,
+    Caller,
+    HangUpNow,
+    Join,
+    Request,
+    Say,
+    Transfer,
+    Verdict,
+)
 from agent.protocols.twilio import twiml
+from agent.protocols.twilio.outbound import answered_by, order_of
 from agent.protocols.twilio.stream import TwilioStream
 from agent.protocols.twilio.webhook import (
     FORM_BYTES,
     SIGNATURE_HEADER,
+    Form,
     Signatures,
     incoming_call,
     parse_form,
@@ -49,10 +60,22 @@ class Twilio:
 
     def caller(self, request: Request) -> Caller:
         """See `PhoneProvider.caller`."""
+        return self._caller(request, self._form(request))
+
+    def answered_by(self, request: Request) -> tuple[Caller, AnsweredBy]:
+        """See `PhoneProvider.answered_by`."""
+        form = self._form(request)
+        return self._caller(request, form), answered_by(form.first("AnsweredBy"))
+
+    def _form(self, request: Request) -> Form:
+        """A signed request's fields."""
         form = parse_form(request.body)
         signature = request.headers.get(SIGNATURE_HEADER.lower())
         if not self._signatures.webhook(request.target, form, signature):
             raise NotSigned("not signed by Twilio for this URL")
+        return form
+
+    def _caller(self, request: Request, form: Form) -> Caller:
         call = incoming_call(form)
         if call.account_sid != (self._account_sid or call.account_sid):
             raise LineProtocolError("Twilio: another account's call")
@@ -65,6 +88,7 @@ class Twilio:
             to_number=call.to,
             over=OVER.get(call.status, ""),
             leg=_leg(request.target),
+            order=order_of(request.target),
         )
 
     def may_stream(self, request: Request) -> bool:
