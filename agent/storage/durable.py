@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.drive.tasks import Tasks
 from agent.errors import StorageError
-from agent.storage.records import LEASE, RENEW_EVERY, RecordRefused, Records
+from agent.storage.database import RecordRefused
+from agent.storage.records import LEASE, RENEW_EVERY, Records
 from agent.storage.spool import Answered, Create, Finish, Spend, Spool, apply
 
 if TYPE_CHECKING:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+
+from agent.storage.database import RecordRefused
 
 
 def number_hash(number: str, key: bytes) -> str:
@@ -14,3 +17,9 @@ def number_hash(number: str, key: bytes) -> str:
 def last_digits(number: str | None) -> str:
     """What a person may see: `…34`."""
     return "" if not number else f"…{number[-2:]}"
+
+
+def check_e164(number: str) -> None:
+    """Raise RecordRefused for what is no number of E.164: two spellings of one number would pass each other by."""
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
+        raise RecordRefused("the number is not in E.164")

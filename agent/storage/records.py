@@ -1,27 +1,19 @@
 """Call records and spent tokens in a database: SQLite now, PostgreSQL by another `DATABASE_URL`.
 
 Every operation is one statement, is idempotent, and never takes a record back to an earlier state: whatever is repeated or
-comes late changes nothing. Wall time is always an argument. The driver's errors leave here as StorageError.
+comes late changes nothing. Wall time is always an argument.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from agent.errors import StorageError
-from agent.storage.migrate import make_engine, migrate
+from agent.storage.database import Database, struct
 from agent.storage.tables import calls, spent_tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from sqlalchemy.ext.asyncio import AsyncEngine
 
 LEASE = 30.0
 """Seconds that a record counts as alive without being renewed."""
@@ -81,55 +73,33 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, Any] = {}
 
 
-class RecordRefused(StorageError):
-    """The database answered and will never take this: trying again is no use."""
-
-    retry = False
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Make StorageError of what SQLAlchemy and its drivers raise; their text may quote data, so it is left out."""
-    try:
-        yield
-    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
-        raise RecordRefused(f"database: {type(error).__name__}") from error
-    except (sa.exc.SQLAlchemyError, OSError) as error:
-        raise StorageError(f"database: {type(error).__name__}") from error
-
-
 class Records:
     """The database of calls."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-        self._insert: Any = (
-            postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-        )
+    def __init__(self, database: Database) -> None:
+        self.database = database
 
     @classmethod
     async def open(cls, url: str) -> Records:
         """Connect and bring the tables up to date. Raises StorageError, and UserError for a URL that cannot work."""
-        engine = make_engine(url)
-        try:
-            with translated():
-                await migrate(engine)
-        except BaseException:
-            await engine.dispose()
-            raise
-        return cls(engine)
+        return cls(await Database.open(url))
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        await self.database.close()
 
     async def create(self, record: CallRecord) -> bool:
         """Insert a record; False where this call has one already, by id or by the provider's id."""
         row = msgspec.structs.asdict(record)
-        return await self._write(self._insert(calls).values(row).on_conflict_do_nothing()) == 1
+        return (
+            await self.database.write(
+                self.database.insert(calls).values(row).on_conflict_do_nothing()
+            )
+            == 1
+        )
 
     async def answered(self, call: str, at: float) -> None:
         """The caller hears us."""
-        await self._write(
+        await self.database.write(
             sa.update(calls)
             .where(calls.c.id == call, calls.c.state < State.ANSWERED)
             .values(state=State.ANSWERED, answered_at=at)
@@ -137,7 +107,7 @@ class Records:
 
     async def renew(self, instance: str, until: float) -> int:
         """This instance's open calls live until then; returns how many there are."""
-        return await self._write(
+        return await self.database.write(
             sa.update(calls)
             .where(
                 calls.c.instance == instance,
@@ -159,58 +129,47 @@ class Records:
         """The call's own ending; the first one stands. False where it had ended already, or has no record."""
         ended = sa.update(calls).where(calls.c.id == call, calls.c.state < State.ENDED)
         values = {"state": State.ENDED, "end_reason": end_reason, "ended_at": ended_at}
-        return await self._write(ended.values(**values, legs=legs, metrics=metrics or {})) == 1
+        return (
+            await self.database.write(ended.values(**values, legs=legs, metrics=metrics or {})) == 1
+        )
 
     async def spend(self, token: str, call: str, expires: float) -> bool:
         """Spend a token; of any number that try, in any process, exactly one is told True."""
         row = {"token": token, "call": call, "expires": expires}
         return (
-            await self._write(self._insert(spent_tokens).values(row).on_conflict_do_nothing()) == 1
+            await self.database.write(
+                self.database.insert(spent_tokens).values(row).on_conflict_do_nothing()
+            )
+            == 1
         )
 
     async def sweep(self, now: float) -> list[str]:
         """Close the records whose lease ran out, `end_reason` crash; returns their ids. Forgets old tokens."""
         expired = sa.update(calls).where(calls.c.state < State.CRASHED, calls.c.alive_until < now)
-        closed = await self._rows(
+        closed = await self.database.rows(
             expired.values(
                 state=State.CRASHED, end_reason="crash", ended_at=calls.c.alive_until
             ).returning(calls.c.id)
         )
-        await self._write(sa.delete(spent_tokens).where(spent_tokens.c.expires < now - KEEP_TOKENS))
+        await self.database.write(
+            sa.delete(spent_tokens).where(spent_tokens.c.expires < now - KEEP_TOKENS)
+        )
         return [row.id for row in closed]
 
     async def get(self, call: str) -> CallRecord | None:
-        return self._one(await self._rows(sa.select(calls).where(calls.c.id == call)))
+        return self._one(await self.database.rows(sa.select(calls).where(calls.c.id == call)))
 
     async def by_provider_id(self, provider_call_id: str) -> CallRecord | None:
         wanted = calls.c.provider_call_id == provider_call_id
-        return self._one(await self._rows(sa.select(calls).where(wanted)))
+        return self._one(await self.database.rows(sa.select(calls).where(wanted)))
 
     async def recent(self, limit: int = 50, before: float | None = None) -> list[CallRecord]:
         """The newest calls first; `before` pages on by `started_at`."""
         query = sa.select(calls).order_by(calls.c.started_at.desc(), calls.c.id).limit(limit)
         if before is not None:
             query = query.where(calls.c.started_at < before)
-        return [_record(row) for row in await self._rows(query)]
-
-    async def _write(self, statement: Any) -> int:
-        """Rows that changed."""
-        with translated():
-            async with self._engine.connect() as connection:
-                result = await connection.execute(statement)
-                return result.rowcount
-
-    async def _rows(self, query: Any) -> list[Any]:
-        with translated():
-            async with self._engine.connect() as connection:
-                return list(await connection.execute(query))
+        return [struct(CallRecord, row) for row in await self.database.rows(query)]
 
     @staticmethod
     def _one(rows: list[Any]) -> CallRecord | None:
-        return _record(rows[0]) if rows else None
-
-
-def _record(row: Any) -> CallRecord:
-    fields = dict(row._mapping)  # what SQLAlchemy documents for a row as a mapping
-    fields["state"] = State(fields["state"])
-    return CallRecord(**fields)
+        return struct(CallRecord, rows[0]) if rows else None

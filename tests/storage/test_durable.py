@@ -19,8 +19,9 @@ from hypothesis import given, settings, strategies as st
 
 from agent.errors import StorageError, UserError
 from agent.storage import durable as durable_module, spool as spool_module
+from agent.storage.database import RecordRefused
 from agent.storage.durable import DurableRecords
-from agent.storage.records import CallRecord, RecordRefused, Records, State
+from agent.storage.records import CallRecord, Records, State
 from agent.storage.spool import (
     Answered,
     AnyOperation,

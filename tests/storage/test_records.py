@@ -20,8 +20,9 @@ import sqlalchemy as sa
 
 from agent.errors import StorageError, UserError
 from agent.storage import tables
+from agent.storage.database import RecordRefused
 from agent.storage.migrate import HEAD, MIGRATIONS
-from agent.storage.records import CallRecord, RecordRefused, Records, State
+from agent.storage.records import CallRecord, Records, State
 
 
 def make(call: str = "c1", **fields: Any) -> CallRecord:
@@ -240,7 +241,7 @@ async def test_the_file_is_for_its_owner_and_safe_against_a_loss_of_power(
     assert set(modes.values()) == {0o600}
     assert "pickup.db-wal" in modes
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    async with records._engine.connect() as connection:
+    async with records.database.engine.connect() as connection:
         assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
         assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == 2
         assert (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar() == 5000
@@ -255,7 +256,7 @@ async def test_the_migrations_make_the_tables_that_the_code_uses(
 
         return list(compare_metadata(MigrationContext.configure(connection), tables.metadata))
 
-    async with records._engine.connect() as connection:
+    async with records.database.engine.connect() as connection:
         assert await connection.run_sync(compare) == []
 
 
@@ -299,7 +300,7 @@ async def test_a_file_that_is_no_database_is_a_storage_error(tmp_path: Path) -> 
 
 
 async def test_an_error_does_not_quote_what_was_to_be_written(records: Records) -> None:
-    async with records._engine.connect() as connection:
+    async with records.database.engine.connect() as connection:
         await connection.exec_driver_sql("DROP TABLE calls")
     with pytest.raises(StorageError) as caught:
         await records.create(make(from_number="+15550001234"))
