@@ -31,7 +31,7 @@ from agent.cli.parts.cost import (
 )
 from agent.cli.parts.settle import settle
 from agent.cli.serve import STAND_IN_KEY
-from agent.config.agent_file import EXAMPLES
+from agent.config.agent_files import EXAMPLES
 from agent.config.settings import Settings, environment
 from agent.errors import UserError
 from agent.simulator.crowd import CrowdOptions, run_crowd, warm_up

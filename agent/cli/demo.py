@@ -24,7 +24,7 @@ from agent.cli.parts.children import Child
 from agent.cli.parts.demo_report import Evidence, Step, report, steps
 from agent.cli.parts.follow import Follower, Said
 from agent.cli.serve import STAND_IN_KEY
-from agent.config.agent_file import EXAMPLES
+from agent.config.agent_files import EXAMPLES
 from agent.config.settings import Settings, environment
 from agent.drive.tasks import Tasks
 from agent.errors import UserError

@@ -18,7 +18,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
 ) -> None:
     """Write an agents folder and .env.example to start from."""
-    from agent.config.agent_file import EXAMPLES
+    from agent.config.agent_files import EXAMPLES
     from agent.config.settings import env_example
 
     files = {

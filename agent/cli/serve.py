@@ -49,7 +49,7 @@ def serve(
 def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> None:
     """Serve with these settings; returns when the server was stopped and its calls have ended."""
     # Heavy, and wanted only here: a web server, a database, numpy.
-    from agent.config.agent_file import AgentFiles, agents_folder
+    from agent.config.agent_files import AgentFiles, agents_folder
     from agent.drive.logs import configure as configure_logs
     from agent.server.app import Building, build
     from agent.server.run import Server, configure

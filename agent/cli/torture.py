@@ -38,7 +38,7 @@ from agent.cli.parts.torture_verdict import (
     notice,
 )
 from agent.cli.serve import STAND_IN_KEY
-from agent.config.agent_file import EXAMPLES
+from agent.config.agent_files import EXAMPLES
 from agent.config.settings import Settings, environment
 from agent.errors import UserError
 from agent.simulator.caller import demo_utterances

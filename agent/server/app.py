@@ -29,7 +29,7 @@ from agent.storage.durable import DurableRecords
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from agent.config.agent_file import AgentFiles
+    from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
 
 log = structlog.get_logger()

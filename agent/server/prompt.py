@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-class Persona(Protocol):
-    """What of the agent's file the model is told."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def persona(self) -> str: ...
-    @property
-    def greeting(self) -> str: ...
+    from agent.config.agent_file import AgentFile
 
 
 MANNERS = """\
@@ -40,7 +31,7 @@ This call has been going on for a while; you have greeted the caller already, so
 
 
 def system_instruction(
-    agent: Persona, memory: str = "", *, fresh: bool = True, absent: Sequence[str] = ()
+    agent: AgentFile, memory: str = "", *, fresh: bool = True, absent: Sequence[str] = ()
 ) -> str:
     """The session's system instruction: persona, rules of conversation, tools (the order of Live API best practices).
 
@@ -57,9 +48,9 @@ def system_instruction(
     return "\n\n".join(parts)
 
 
-def greeting_request(agent: Persona) -> str:
+def greeting_request(agent: AgentFile) -> str:
     """The message that makes the model speak first (Live API: it expects input before it responds)."""
-    greeting = agent.greeting.strip()
-    if not greeting:
-        return "The caller is on the line. Greet them and ask how you can help."
-    return f"The caller is on the line. Greet them now with exactly these words: {greeting}"
+    greeting = agent.greeting
+    if greeting.free is not None:
+        return f"The caller is on the line. Greet them now, in your own words: {greeting.free}"
+    return f"The caller is on the line. Greet them now with exactly these words: {greeting.say}"

@@ -52,6 +52,7 @@ def gemini_options(settings: Settings, agent: AgentFile, order: Order) -> Gemini
         handle=order.handle,
         voice=agent.voice,
         language=agent.language,
+        **agent.model_options.model_dump(),
         tools=tuple(
             ToolDeclaration(
                 name=tool.declaration.name,

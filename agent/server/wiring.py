@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from agent.config.agent_file import AgentFile, AgentFiles
+    from agent.config.agent_file import AgentFile
+    from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
     from agent.events import ModelEnded, ModelEvent, OpenModel
@@ -225,7 +226,7 @@ class Wiring:
         return FlightRecorder(
             self.folder(call),
             tasks,
-            sound=self.recording or agent.recording,
+            sound=self.recording or agent.recording.on,
             disk=self.disk,
             failed=lambda error: log.error("recording stopped", why=str(error)),
         )

@@ -18,7 +18,7 @@ import pytest
 
 from agent.audio.playout import PlayoutOptions
 from agent.cli.parts.children import Child
-from agent.config.agent_file import EXAMPLES
+from agent.config.agent_files import EXAMPLES
 from agent.simulator.caller import CallerOptions, run_caller
 from agent.simulator.crowd import CrowdOptions, small_talk
 from agent.simulator.phone import Manners

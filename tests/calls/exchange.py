@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 import yaml
 
-from agent.config.agent_file import AgentFiles
+from agent.config.agent_files import AgentFiles
 from agent.config.settings import Settings
 from agent.drive.logs import configure as configure_logs
 from agent.server.app import Building, build

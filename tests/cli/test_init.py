@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agent import cli
-from agent.config.agent_file import AgentFiles, agents_folder
+from agent.config.agent_files import AgentFiles, agents_folder
 from agent.config.settings import Settings
 
 

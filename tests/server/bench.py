@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from agent import events as e
-from agent.config.agent_file import AgentFiles
+from agent.config.agent_files import AgentFiles
 from agent.config.settings import Settings
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from agent.config.agent_file import AgentFile
+from agent.config.agent_parts import Greeting
 from agent.server.prompt import greeting_request, system_instruction
 
 DESK = AgentFile(
-    name="Harbour Dental", persona="You are the front desk.\n\n", greeting="How can I help?"
+    name="Harbour Dental",
+    persona="You are the front desk.\n\n",
+    greeting=Greeting(say="How can I help?"),
 )
 
 
@@ -26,7 +29,7 @@ def test_the_model_is_asked_to_greet_with_the_words_of_the_file() -> None:
     assert greeting_request(DESK).endswith("exactly these words: How can I help?")
 
 
-def test_without_words_it_greets_in_its_own() -> None:
-    bare = DESK.model_copy(update={"greeting": "  "})
-    assert "Greet them" in greeting_request(bare)
-    assert "exactly" not in greeting_request(bare)
+def test_a_free_greeting_is_in_its_own_words() -> None:
+    free = DESK.model_copy(update={"greeting": Greeting(free="Wish a good day.")})
+    assert "in your own words: Wish a good day." in greeting_request(free)
+    assert "exactly" not in greeting_request(free)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from agent.config.agent_file import AgentFile
 from agent.errors import UserError
 from agent.server.prompt import system_instruction
 from agent.server.setups import Setups
@@ -20,10 +21,7 @@ def _last(setups: Setups) -> bool:
     return setups.last
 
 
-class Desk:
-    name = "Desk"
-    persona = "You answer."
-    greeting = ""
+DESK = AgentFile(name="Desk", persona="You answer.")
 
 
 def test_a_setup_that_is_accepted_whole_teaches_nothing() -> None:
@@ -76,7 +74,7 @@ def test_where_nothing_is_left_the_service_is_quoted() -> None:
 
 
 def test_a_persona_without_tools_is_told_which_it_lacks() -> None:
-    whole, bare = (system_instruction(Desk(), absent=names) for names in ((), ("end_call", "book")))
+    whole, bare = (system_instruction(DESK, absent=names) for names in ((), ("end_call", "book")))
     assert "call `end_call`" in whole
     assert "the tools end_call, book are not available" in bare
     assert "`end_call`" not in bare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.config.agent_file import parse_agent
+from agent.config.agent_yaml import parse_agent
 from agent.server.toolkit import BUILT_IN, Ports, Toolkit
 from agent.tools.base import CallInfo
 from tests.server.bench import AGENT

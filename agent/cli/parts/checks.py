@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import aiohttp
 
-from agent.config.agent_file import AgentFiles, agents_folder
+from agent.config.agent_files import AgentFiles, agents_folder
 from agent.config.settings import Settings, is_loopback
 from agent.errors import UserError
 from agent.server import verdicts

@@ -18,7 +18,7 @@ from twilio.request_validator import RequestValidator
 
 from agent.cli.parts.checks import Check, Finding, bad, doubtful, good, skipped, stand_in
 from agent.cli.parts.twilio_rest import connected
-from agent.config.agent_file import AgentFiles, agents_folder
+from agent.config.agent_files import AgentFiles, agents_folder
 from agent.errors import UserError
 from agent.protocols.twilio.webhook import SIGNATURE_HEADER
 from agent.server.outbound.carrier import credentials
