@@ -9,6 +9,7 @@
     +-- CarrierRefused         the phone provider did not do what it was asked over REST
     |   +-- CarrierSilent          ... or may have done it: its answer did not come
     +-- ToolFailed             a tool could not do what the model asked
+    |   +-- OutcomeUnknown         ... or could: nobody knows
     +-- StorageError           the database or the disk did not take a record
     +-- OwnFault               we broke our own rule: a bug, never the peer's doing
 
@@ -111,6 +112,12 @@ class ToolFailed(PickupError):
 
     label = "tool_failed"
     spoken = None
+
+
+class OutcomeUnknown(ToolFailed):
+    """A tool has begun something and may have done it; it must not be begun again."""
+
+    label = "outcome_unknown"
 
 
 class StorageError(PickupError):

@@ -1,7 +1,8 @@
 """Which tools run for the model, so that each call is answered exactly once, also by a session that did not make it.
 
 A session that goes on from a snapshot has forgotten the calls it made after it, and makes them again with new ids. The same name
-with the same arguments is the same wish then: it gets the first one's answer, and the tool does not run twice.
+with the same arguments is the same wish then: it gets the first one's answer, and the tool does not run twice. A model that grows
+impatient asks again in the same session: it is told that the first call is still running.
 """
 
 from __future__ import annotations
@@ -14,6 +15,13 @@ from agent.events import CancelTool, SendToolResult, StartTool
 
 if TYPE_CHECKING:
     from agent.events import AnyCommand, ToolCalled, ToolFinished
+
+
+STILL_RUNNING = {
+    "status": "still running",
+    "message": "The same call is still running. Its answer comes by itself: wait, and do not call again.",
+}
+"""What a call is answered with that repeats one which runs."""
 
 
 class Wish(NamedTuple):
@@ -39,33 +47,40 @@ class ToolCalls:
         )  # started for a session that is gone, and not asked for again
         self._done: dict[Wish, dict[str, Any]] = {}  # answered since the last snapshot
         self._repeats = False  # whether the present session may ask again for what is done
+        self._told: set[str] = set()  # ids of the present session that were answered or cancelled
 
     def __len__(self) -> int:
         return len(self._running)
 
     def called(self, event: ToolCalled) -> list[AnyCommand]:
         """The model wants a tool."""
+        if event.id and (event.id in self._told or event.id in self._asked()):
+            return []  # told twice
         wish = Wish(event.name, msgspec.json.encode(event.args, order="sorted"))
         if self._repeats and wish in self._done:
-            self.answered += 1
-            return [SendToolResult(event.id, event.name, self._done[wish])]
+            return [self._answer(event.id, event.name, self._done[wish])]
         for orphan in sorted(self._orphans):
             if self._running[orphan] == wish:
                 self._orphans.discard(orphan)
                 self._answer_to[orphan] = event.id
                 return []
-        self._running[event.id] = wish
-        self._answer_to[event.id] = event.id
-        return [StartTool(event.id, event.name, event.args)]
+        if wish in self._running.values():
+            return [self._answer(event.id, event.name, STILL_RUNNING)]
+        started = event.id
+        while started in self._running:  # an id of a session that is gone, or none
+            started += "+"
+        self._running[started] = wish
+        self._answer_to[started] = event.id
+        return [StartTool(started, event.name, event.args)]
 
     def cancelled(self, ids: list[str]) -> list[AnyCommand]:
         """The model wants no answer to these; unknown ids are nobody's."""
-        known = {answer: started for started, answer in self._answer_to.items()}
+        known = self._asked()
         stopped: list[AnyCommand] = []
-        for started in (known[each] for each in ids if each in known):
-            if started in self._running and started not in self._orphans:
-                self._forget(started)
-                stopped.append(CancelTool(started))
+        self._told.update(filter(None, ids))
+        for started in (known[each] for each in dict.fromkeys(ids) if each in known):
+            self._forget(started)
+            stopped.append(CancelTool(started))
         return stopped
 
     def finished(self, event: ToolFinished) -> tuple[bool, list[AnyCommand]]:
@@ -78,13 +93,13 @@ class ToolCalls:
         self._done[wish] = event.response
         if orphaned:
             return True, []  # nobody to tell; told when it is asked for again
-        self.answered += 1
-        return True, [SendToolResult(asked_by, event.name, event.response)]
+        return True, [self._answer(asked_by, event.name, event.response)]
 
     def session_gone(self) -> None:
         """The session that asked is gone; its tools run on, since what they do is done once."""
         self._orphans |= self._running.keys()
         self._repeats = True
+        self._told.clear()  # another session's ids are its own
 
     def snapshot(self) -> None:
         """The model remembers all answers up to here."""
@@ -98,6 +113,20 @@ class ToolCalls:
         self._answer_to.clear()
         self._orphans.clear()
         return stopped
+
+    def _asked(self) -> dict[str, str]:
+        """The calls of the present session that run: what it knows each by, and what each was started with."""
+        return {
+            asked_by: started
+            for started, asked_by in self._answer_to.items()
+            if asked_by and started not in self._orphans
+        }
+
+    def _answer(self, asked_by: str, name: str, response: dict[str, Any]) -> SendToolResult:
+        self.answered += 1
+        if asked_by:  # some services give no ids
+            self._told.add(asked_by)
+        return SendToolResult(asked_by, name, response)
 
     def _forget(self, started: str) -> None:
         del self._running[started]

@@ -121,7 +121,8 @@ class LiveCall:
         """Join the call's parts and live it to its end; whatever is wrong with them ends this call only."""
         feed = self._session.feed
         tools = self._wiring.tools(self.agent, self.info)
-        self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed)
+        effects = self._wiring.effects(self.info, self._tool_failed)
+        self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed, effects)
         model = self._wiring.model(self.agent, tools, feed, self._tasks)
         self._model = self._session.model = model
         feed(self._started())

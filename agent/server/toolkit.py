@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
     from agent.config.agent_file import AgentFile
     from agent.tools.base import CallInfo, Tool
+    from agent.tools.effects import Journal
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,14 @@ class Toolkit:
 
     Args:
         ports: what built-in tools need.
+        journal: where the effects of tools are written; by default it is forgotten with the process.
+
+    Attributes:
+        journal: that one.
     """
 
-    def __init__(self, ports: Ports | None = None) -> None:
+    def __init__(self, ports: Ports | None = None, journal: Journal | None = None) -> None:
+        self.journal = journal or MemoryJournal()
         self._ports = ports or Ports()
 
     def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:

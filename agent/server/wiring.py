@@ -28,6 +28,7 @@ from agent.server.setups import Setups
 from agent.server.toolkit import Toolkit
 from agent.server.verdicts import Verdict, Verdicts
 from agent.storage.flight import FlightRecorder
+from agent.tools.effects import Effects
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,6 +118,10 @@ class Wiring:
 
     def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         return self.toolkit.tools(agent, info)
+
+    def effects(self, info: CallInfo, failed: Callable[[str, BaseException], None]) -> Effects:
+        """What this call's tools do to the world; the server owns it, so that a call's end does not cut it short."""
+        return Effects(info.id, self.toolkit.journal, self.tasks, failed)
 
     def model(
         self,

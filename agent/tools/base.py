@@ -33,12 +33,14 @@ class Declaration(msgspec.Struct, frozen=True):
     Attributes:
         name: what the model calls it.
         description: when to use it, in the imperative.
-        parameters: JSON Schema of its arguments (an object), None where it takes none.
+        parameters: JSON Schema of its arguments (an object, plain: see `schema.plain`), None where it takes none.
+        deadline: seconds that it may take; None: as long as any tool of the call. Not told to the model.
     """
 
     name: str
     description: str
     parameters: dict[str, Any] | None = None
+    deadline: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ from agent.errors import ToolFailed
 from agent.events import CancelTool, EndAfterGoodbye, StartTool, ToolFinished
 from agent.tools import toolbox as room
 from agent.tools.base import Answer, Declaration
+from agent.tools.effects import Effects, MemoryJournal
 from agent.tools.end_call import EndCall
 from agent.tools.toolbox import AT_ONCE, DEADLINE, Toolbox
 from tests.telephony.fakes import settle, virtually
@@ -24,7 +25,10 @@ class Says:
     """A tool that does what it is made of."""
 
     def __init__(self, name: str, work: Callable[[dict[str, Any]], Awaitable[Any]]) -> None:
-        self.declaration = Declaration(name, "Does something.")
+        properties = {"table": {"type": "integer"}}
+        self.declaration = Declaration(
+            name, "Does something.", {"type": "object", "properties": properties}
+        )
         self._work = work
 
     async def run(self, args: dict[str, Any]) -> Answer:
@@ -44,6 +48,7 @@ class Bench:
             self.answers.append,
             self.tasks,
             lambda tool, error: self.faults.append((tool, error)),
+            no_effects(self.tasks),
         )
 
     def start(self, name: str, call: str = "1", **args: Any) -> None:
@@ -54,6 +59,10 @@ class Bench:
         assert answer.effect is None
         assert set(answer.response) == {"error"}
         return str(answer.response["error"])
+
+
+def no_effects(tasks: Tasks) -> Effects:
+    return Effects("call-1", MemoryJournal(), tasks, lambda tool, error: None)
 
 
 async def echo(args: dict[str, Any]) -> Answer:
@@ -88,7 +97,8 @@ async def test_an_unknown_tool_is_answered_with_the_names_that_there_are() -> No
 
 async def test_without_any_tools_it_says_so() -> None:
     answers: list[ToolFinished] = []
-    box = Toolbox([], answers.append, Tasks("call"), lambda tool, error: None)
+    tasks = Tasks("call")
+    box = Toolbox([], answers.append, tasks, lambda tool, error: None, no_effects(tasks))
     box.send(StartTool("1", "echo", {}))
     assert answers[0].response == {"error": "There is no tool named echo. There are: none."}
 
@@ -119,7 +129,7 @@ async def test_a_tool_that_is_cancelled_by_its_own_doing_is_answered_too() -> No
     assert bench.error() == "book failed."
 
 
-@pytest.mark.parametrize("nonsense", [None, "done", Answer({"when": object()})])
+@pytest.mark.parametrize("nonsense", [None, "done"])
 async def test_a_tool_that_gives_back_no_answer_has_failed(nonsense: Any) -> None:
     async def work(args: dict[str, Any]) -> Any:
         return nonsense
@@ -129,6 +139,47 @@ async def test_a_tool_that_gives_back_no_answer_has_failed(nonsense: Any) -> Non
     await settle()
     assert bench.error() == "book failed."
     assert [tool for tool, _ in bench.faults] == ["book"]
+
+
+async def test_what_is_not_json_is_not_passed_on_and_the_operator_learns_why() -> None:
+    async def work(args: dict[str, Any]) -> Answer:
+        return Answer({"when": object()})
+
+    bench = Bench(book=work)
+    bench.start("book")
+    await settle()
+    assert bench.error() == "book has run, but what it answered cannot be passed on."
+    ((tool, error),) = bench.faults
+    assert (tool, type(error)) == ("book", TypeError)
+
+
+async def test_ten_megabytes_are_not_passed_on() -> None:
+    async def work(args: dict[str, Any]) -> Answer:
+        return Answer({"all": "x" * 10_000_000})
+
+    bench = Bench(book=work)
+    bench.start("book")
+    await settle()
+    assert bench.error() == (
+        "book has run, but answered with 10.0 MB, and at most 64 kB can be passed on. Ask for less."
+    )
+
+
+async def test_arguments_that_do_not_fit_never_reach_the_tool() -> None:
+    bench = Bench(echo=echo)
+    bench.start("echo", table="four", guests=2)
+    await settle()
+    assert bench.error() == (
+        'echo was not called right, and nothing was done: table should be a whole number, not "four"; '
+        "there is no argument guests (there are: table)."
+    )
+
+
+async def test_a_tool_without_arguments_does_not_mind_what_it_is_sent() -> None:
+    bench = Bench()
+    bench.start("end_call", reason="goodbye")
+    await settle()
+    assert bench.answers[0].effect == EndAfterGoodbye()
 
 
 def test_a_tool_that_takes_too_long_is_given_up_and_stopped() -> None:
