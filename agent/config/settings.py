@@ -12,7 +12,7 @@ import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, Self, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
@@ -75,10 +75,12 @@ def _host(value: str) -> str:
 
 
 def _database(value: str) -> str:
-    scheme, separator, path = value.partition(":///")
-    if scheme not in ("sqlite", "sqlite+aiosqlite") or not separator or not path:
-        raise ValueError("not an SQLite file")
-    return f"sqlite+aiosqlite:///{path}"
+    scheme, _, rest = value.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+asyncpg") and "/" in rest:
+        return f"postgresql+asyncpg://{rest}"
+    if scheme not in ("sqlite", "sqlite+aiosqlite") or not rest.startswith("/") or rest == "/":
+        raise ValueError("neither an SQLite file nor a PostgreSQL database")
+    return f"sqlite+aiosqlite://{rest}"
 
 
 def _folder(value: Path) -> Path:
@@ -203,8 +205,13 @@ class Settings(BaseSettings):
     ] = 2.0
 
     database_url: Annotated[
-        Annotated[str, AfterValidator(_database), Shape("sqlite:///PATH")] | None,
-        Field(description="Call records; unset, the file `pickup.db` in `DATA_DIR`."),
+        Annotated[
+            str,
+            AfterValidator(_database),
+            Shape("sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME"),
+        ]
+        | None,
+        Field(description="Records: SQLite or PostgreSQL; unset, `pickup.db` in `DATA_DIR`."),
     ] = None
     data_dir: Annotated[
         Path,
@@ -278,7 +285,10 @@ class Settings(BaseSettings):
     def secrets(self) -> tuple[str, ...]:
         """Every secret's text: what no log may show."""
         values = (getattr(self, name) for name in type(self).model_fields)
-        return tuple(value.get_secret_value() for value in values if isinstance(value, SecretStr))
+        secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+        if password := urlsplit(self.database_url or "").password:
+            secrets += {unquote(password): None, password: None}  # both ways in which it is written
+        return tuple(secrets)
 
 
 class _Given(NamedTuple):

@@ -24,7 +24,7 @@ HEAD = "0002"
 ADVISORY_LOCK = 0x7069636B7570
 """Key of the lock that PostgreSQL holds while one process migrates ("pickup" in ASCII)."""
 BUSY_MS = 5000
-"""How long SQLite waits for another writer before it gives up."""
+"""How long SQLite waits for another writer before it gives up, and PostgreSQL for a connection."""
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "postgres": "postgresql+asyncpg",
@@ -42,9 +42,19 @@ def make_engine(url: str) -> AsyncEngine:
         if parsed.drivername.startswith("sqlite") and parsed.database in (None, "", ":memory:"):
             raise sa.exc.ArgumentError("no file")
         parsed = parsed.set(drivername=DRIVERS.get(parsed.drivername, parsed.drivername))
+        parsed, options = _dialled(parsed)
         engine = create_async_engine(
-            parsed, isolation_level="AUTOCOMMIT", pool_size=3, max_overflow=2, pool_timeout=5
+            parsed,
+            isolation_level="AUTOCOMMIT",
+            pool_size=3,
+            max_overflow=2,
+            pool_timeout=5,
+            connect_args=options,
         )
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the database of DATABASE_URL needs {error.name}: pip install 'pickup[postgres]'"
+        ) from error
     except (sa.exc.ArgumentError, ImportError) as error:
         raise UserError(
             "DATABASE_URL should be like sqlite:///data/pickup.db or postgresql://host/name"
@@ -53,6 +63,16 @@ def make_engine(url: str) -> AsyncEngine:
     if engine.dialect.name == "sqlite":
         sa.event.listen(engine.sync_engine, "connect", _set_pragmas)
     return engine
+
+
+def _dialled(url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
+    """The URL and what its driver is told: asyncpg gives up in time, and calls `ssl` what libpq calls `sslmode`."""
+    if url.drivername != DRIVERS["postgresql"]:
+        return url, {}
+    options: dict[str, Any] = {"timeout": BUSY_MS / 1000, "command_timeout": 2 * BUSY_MS / 1000}
+    if "sslmode" in url.query:
+        options["ssl"] = url.query["sslmode"]
+    return url.difference_update_query(["sslmode"]), options
 
 
 async def migrate(engine: AsyncEngine) -> None:

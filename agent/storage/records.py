@@ -1,4 +1,4 @@
-"""Call records and spent tokens in a database: SQLite now, PostgreSQL by another `DATABASE_URL`.
+"""Call records and spent tokens in a database: SQLite, or PostgreSQL by another `DATABASE_URL`.
 
 Every operation is one statement, is idempotent, and never takes a record back to an earlier state: whatever is repeated or
 comes late changes nothing. Wall time is always an argument.

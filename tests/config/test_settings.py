@@ -20,6 +20,13 @@ SID = "AC" + "0123456789abcdef" * 2
 KEY = "SK" + "0123456789abcdef" * 2
 
 
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
+def test_the_records_may_be_in_postgresql(scheme: str) -> None:
+    settings = Settings.load({"DATABASE_URL": f"{scheme}://pickup:p%40ss@db.internal/calls"})
+    assert settings.database == "postgresql+asyncpg://pickup:p%40ss@db.internal/calls"
+    assert settings.secrets() == ("p@ss", "p%40ss")
+
+
 def test_nothing_set_gives_the_documented_defaults() -> None:
     settings = Settings.load({})
     assert (settings.host, settings.port, settings.max_calls) == ("127.0.0.1", 8080, 25)
@@ -106,6 +113,8 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         ("ANSWER_WITHIN", "inf"),
         ("DATABASE_URL", "pickup.db"),
         ("DATABASE_URL", "sqlite:///"),
+        ("DATABASE_URL", "mysql://host/name"),
+        ("DATABASE_URL", "postgresql:name"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("PICKUP_AGENTS", "/does/not/exist"),
@@ -126,7 +135,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_it_should_be(
         ("GEMINI_API_KEY", "hush hush"),
         ("GOOGLE_API_KEY", "hushé"),
         ("TWILIO_AUTH_TOKEN", "hush\thush"),
-        ("DATABASE_URL", "postgresql://me:hush@db.example.com/x"),
+        ("DATABASE_URL", "mysql://me:hush@db.example.com/x"),
         ("PUBLIC_URL", "https://me:hush@pickup.example.com"),
     ],
 )

@@ -46,6 +46,12 @@ async def _migrate(url: str) -> None:
     await (await Database.open(url)).close()
 
 
+@pytest.fixture
+def empty_postgresql(server: postgres.Postgres) -> str:
+    """A database on PostgreSQL without even tables."""
+    return server.url(server.database())
+
+
 @pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A database of each kind, with tables and nothing in them."""

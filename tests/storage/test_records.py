@@ -20,7 +20,7 @@ import sqlalchemy as sa
 
 from agent.errors import StorageError, UserError
 from agent.storage import tables
-from agent.storage.database import RecordRefused
+from agent.storage.database import Database, RecordRefused
 from agent.storage.migrate import HEAD, MIGRATIONS
 from agent.storage.records import CallRecord, Records, State
 
@@ -46,7 +46,13 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def records(url: str) -> AsyncIterator[Records]:
+def records(database: Database) -> Records:
+    return Records(database)
+
+
+@pytest.fixture
+async def in_a_file(url: str) -> AsyncIterator[Records]:
+    """In a new SQLite file."""
     opened = await Records.open(url)
     yield opened
     await opened.close()
@@ -217,6 +223,18 @@ def test_processes_that_open_at_once_spend_each_token_once(
         assert sorted(won, key=int) == [str(n) for n in range(20)]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+def test_processes_that_open_postgresql_at_once_spend_each_token_once(
+    nursery: Nursery, empty_postgresql: str
+) -> None:
+    url = empty_postgresql
+    racers = [nursery.fork("spend", url, f"call-{n}", 20) for n in range(4)]
+    assert [nursery.wait(child) for child, _ in racers] == [0] * 4
+    won = [token for _, output in racers for token in output.read_text().split()[:-1]]
+    assert sorted(won, key=int) == [str(n) for n in range(20)]
+
+
 # ---- lists
 
 
@@ -233,15 +251,15 @@ async def test_the_newest_calls_come_first_and_page_by_page(records: Records) ->
 
 
 async def test_the_file_is_for_its_owner_and_safe_against_a_loss_of_power(
-    records: Records, tmp_path: Path
+    in_a_file: Records, tmp_path: Path
 ) -> None:
-    await records.create(make())
+    await in_a_file.create(make())
     folder = tmp_path / "records"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert set(modes.values()) == {0o600}
     assert "pickup.db-wal" in modes
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    async with records.database.engine.connect() as connection:
+    async with in_a_file.database.engine.connect() as connection:
         assert (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar() == "wal"
         assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == 2
         assert (await connection.exec_driver_sql("PRAGMA busy_timeout")).scalar() == 5000
@@ -269,9 +287,9 @@ def test_the_newest_migration_is_the_one_that_opens_without_alembic() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-async def test_opening_again_changes_nothing(records: Records, url: str) -> None:
+async def test_opening_again_changes_nothing(records: Records, database_url: str) -> None:
     await records.create(make())
-    again = await Records.open(url)
+    again = await Records.open(database_url)
     assert await again.get("c1") == make()
     await again.close()
 
@@ -282,6 +300,16 @@ async def test_opening_again_changes_nothing(records: Records, url: str) -> None
 async def test_a_url_that_cannot_work_is_the_users_to_mend(url: str) -> None:
     with pytest.raises(UserError, match="DATABASE_URL"):
         await Records.open(url)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(60)
+async def test_the_ways_to_write_a_postgresql_url(empty_postgresql: str) -> None:
+    records = await Records.open(f"{empty_postgresql}&sslmode=prefer")
+    assert await records.create(make())
+    await records.close()
+    with pytest.raises(StorageError):
+        await Records.open("postgresql://pickup@127.0.0.1:1/none?sslmode=disable")
 
 
 async def test_a_database_of_a_newer_version_is_refused_in_one_line(url: str) -> None:
