@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.simulator.call_options import CallOptions
 from agent.simulator.earpiece import RATE_HZ, Sounds
-from agent.simulator.phone import Manners, Phone, Utterance
+from agent.simulator.phone import KeyPress, Manners, Phone, Utterance
 from agent.simulator.ticker import Ticker
-from agent.simulator.twilio import CallOptions, TelephoneCall
+from agent.simulator.twilio import TelephoneCall
 from agent.simulator.wav import read_phone_wav, write_stereo
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from agent.simulator.program import Exchange
     from agent.simulator.report import AnyCallEvent, CallReport
 
 SPEECH = Path(__file__).parent / "speech"
@@ -36,10 +38,18 @@ DEMO: tuple[tuple[str, str, float | None], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class CallerOptions(CallOptions):
-    """A call and what the caller says in it."""
+    """A call and what the caller does in it.
+
+    Attributes:
+        utterances, manners: what is said, and how.
+        keys: pressed, one after the other, whenever the network asks for keys (<Gather>).
+        talk_s: connected to another person, the caller hangs up after so long; None: never.
+    """
 
     utterances: tuple[Utterance, ...] = ()
     manners: Manners = Manners()
+    keys: tuple[KeyPress, ...] = ()
+    talk_s: float | None = None
 
 
 class CallAudio:
@@ -116,6 +126,7 @@ async def run_caller(
     on_event: Callable[[AnyCallEvent], None] | None = None,
     ticker: Ticker | None = None,
     audio: CallAudio | None = None,
+    network: Exchange | None = None,
 ) -> CallReport:
     """Place one call and hold it to its end.
 
@@ -124,17 +135,20 @@ async def run_caller(
         on_event: told what happens as it happens; must not block.
         ticker: shared by many calls in one process; None starts one for this call.
         audio: filled with what was said and heard; None keeps none of it.
+        network: knows the call, so that it can be updated by REST and connected to others.
 
     Returns:
         What the call showed; a broken rule or a failed webhook is in it, not raised.
     """
     said, heard = (audio.said, audio.heard) if audio is not None else (None, None)
     phone = Phone(options.utterances, options.manners, said, heard)
+    phone.keys.extend(options.keys)
+    phone.talk_s = options.talk_s
     emit = on_event or _ignore
     if ticker is not None:
-        return await TelephoneCall(options, phone, ticker, emit).run()
+        return await TelephoneCall(options, phone, ticker, emit, network).run()
     async with Ticker() as own:
-        return await TelephoneCall(options, phone, own, emit).run()
+        return await TelephoneCall(options, phone, own, emit, network).run()
 
 
 def _ignore(event: AnyCallEvent) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from agent.simulator.bad_line import BadLine, Sent
     from agent.simulator.earpiece import Earpiece
-    from agent.simulator.phone import Phone, ReactiveCaller
+    from agent.simulator.phone import Mouth, Phone
     from agent.simulator.report import AnyCallEvent
     from agent.simulator.ticker import Ticker
 
@@ -46,6 +46,11 @@ class LegEnd(Enum):
     CALLER_HUNG_UP = auto()
     LOST = auto()
     VIOLATION = auto()
+    TAKEN_AWAY = auto()  # the call was ended or given other TwiML
+
+
+SAID_STOP = frozenset({LegEnd.CALLER_HUNG_UP, LegEnd.TAKEN_AWAY})
+"""These ends are told with `stop`."""
 
 
 class Leg:
@@ -67,7 +72,7 @@ class Leg:
         self._report = report
         self._emit = emit
         self._wire: Wire | None = None
-        self._talk: tuple[Earpiece, ReactiveCaller] | None = None  # from `start` on
+        self._talk: tuple[Earpiece, Mouth] | None = None  # from `start` on
         self._first: int | None = None  # position of the first frame
         self._end: LegEnd | None = None  # decided; the socket may still be open
         self._end_at = 0.0  # when it was decided
@@ -101,10 +106,10 @@ class Leg:
         try:
             await wire.open(headers)
             self._send(connected())
+            ticker.add(self)
             await sleep_until(start_at)
-            if not self._over.done():
+            if self._end is None:
                 self._start(parameters)
-                ticker.add(self)
             await self._over
         finally:
             ticker.remove(self)
@@ -128,12 +133,14 @@ class Leg:
     def tick(self, deadline: float) -> None:
         """Ticker: one frame of the caller's audio, and what the ear heard meanwhile."""
         at = now()
-        if self._wire is None or self._talk is None:
+        if self._wire is None:
             return
         if self._bad_line is not None:
             self._put(self._wire, self._bad_line.release(at))
         if self._end is not None:
             self._wait_for_close(self._wire, at)
+            return
+        if self._talk is None:
             return
         self.lateness.append(at - deadline)
         ear, caller = self._talk
@@ -145,17 +152,28 @@ class Leg:
         self._speak(ear, caller, position, at)
         self._echo(ear.due(at))
         if at >= self._hang_up_at or caller.wants_to_hang_up(position):
-            self._hang_up(self._wire, at)
+            self._stop(self._wire, LegEnd.CALLER_HUNG_UP, at)
 
-    def _hang_up(self, wire: Wire, at: float) -> None:
-        self._finish(LegEnd.CALLER_HUNG_UP, at)
+    def take_away(self) -> None:
+        """End the stream from the network's side: `stop`, then the socket is closed."""
+        wire = self._wire
+        if wire is None or self._end is not None:
+            return
+        if self._talk is None:
+            self._finish(LegEnd.TAKEN_AWAY, now())
+        else:
+            self._stop(wire, LegEnd.TAKEN_AWAY, now())
+        wire.close()
+
+    def _stop(self, wire: Wire, end: LegEnd, at: float) -> None:
+        self._finish(end, at)
         stop = self._writer.stop()
         sent: list[Sent] = [stop] if self._bad_line is None else self._bad_line.distort(stop, at)
         self._put(wire, sent)
         if sent:
             self._stopped_at = at
 
-    def _speak(self, ear: Earpiece, caller: ReactiveCaller, position: int, at: float) -> None:
+    def _speak(self, ear: Earpiece, caller: Mouth, position: int, at: float) -> None:
         frame = caller.frame(position)
         for digit in caller.digits(position):
             self._send(self._writer.dtmf(digit))
@@ -216,7 +234,7 @@ class Leg:
         if self._talk is None:
             raise BrokenRule("before-start", "a message before `start`, so without its streamSid")
         message = decode(text, self._record.stream_sid)
-        if self._end is LegEnd.CALLER_HUNG_UP:
+        if self._end in SAID_STOP:
             if at - self._stopped_at > STOP_GRACE_S:
                 raise BrokenRule("after-stop", "a message after `stop`")
             return

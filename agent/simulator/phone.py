@@ -9,7 +9,8 @@ listening --(nothing left to say, quiet for `hang_up_after_s`)--> hangs up
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Protocol as Port
 
 import msgspec
 
@@ -18,7 +19,7 @@ from agent.simulator.media_stream import FRAME_SAMPLES
 from agent.simulator.report import CallerSpeaks, CallerStops, SpokenUtterance
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SILENCE = b"\xff" * FRAME_SAMPLES
 """20 ms of mu-law zero."""
@@ -194,11 +195,43 @@ class ReactiveCaller:
         )
 
 
+class KeyPress(msgspec.Struct, frozen=True):
+    """Keys that the person presses, so long after the network asks for them (<Gather>)."""
+
+    digits: str
+    after_s: float = 0.2
+
+
+class Mouth(Port):
+    """What speaks into a phone, frame by frame; positions as for `ReactiveCaller`."""
+
+    spoken: list[SpokenUtterance]
+
+    def frame(self, position: int) -> bytes:
+        """The next 160 bytes to send; their first sample is said at `position`."""
+
+    def digits(self, position: int) -> str:
+        """Keys to press before the frame that was taken for `position`."""
+
+    def progress(self, position: int, now: float) -> list[CallerSpeaks | CallerStops]:
+        """What the frame that was taken for `position` began or ended, as events at `now`."""
+
+    def resume(self, position: int) -> None:
+        """A new stream begins at `position`."""
+
+    def wants_to_hang_up(self, position: int) -> bool:
+        """Whether it is time to hang up."""
+
+
 class Phone:
-    """The caller's handset: mouth and ear on one timeline, which runs from the first `start`.
+    """A handset: mouth and ear on one timeline, which runs from the first `start`.
 
     Attributes:
         ear, caller: None until the first stream starts.
+        keys: what is pressed each time that the network asks for keys.
+        talk_s: connected to another person, this one hangs up after so long; None: never.
+        mouth: makes what speaks here in place of a reactive caller, of the time and of where to keep
+            what is said.
     """
 
     def __init__(
@@ -214,14 +247,19 @@ class Phone:
         self._said = said
         self._heard = heard
         self.ear: Earpiece | None = None
-        self.caller: ReactiveCaller | None = None
+        self.caller: Mouth | None = None
+        self.keys: deque[KeyPress] = deque()
+        self.talk_s: float | None = None
+        self.mouth: Callable[[float, Sounds | None], Mouth] | None = None
 
-    def connect(self, now: float) -> tuple[Earpiece, ReactiveCaller]:
+    def connect(self, now: float) -> tuple[Earpiece, Mouth]:
         """A stream starts: the first one begins the timeline, a later one goes on with it."""
         if self.ear is None or self.caller is None:
             self.ear = Earpiece(now, quiet_s=self._manners.quiet_s, sounds=self._heard)
-            self.caller = ReactiveCaller(
-                self._utterances, self._manners, self.ear.attention, self._said
+            self.caller = (
+                ReactiveCaller(self._utterances, self._manners, self.ear.attention, self._said)
+                if self.mouth is None
+                else self.mouth(now, self._said)
             )
         else:
             self.caller.resume(self.ear.position(now))

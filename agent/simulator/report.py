@@ -19,6 +19,7 @@ class Ended(StrEnum):
     CALLER_HUNG_UP = "caller_hung_up"
     LINE_LOST = "line_lost"  # the stream's socket died without a close frame
     REJECTED = "rejected"  # <Reject>, or a TwiML document that connects nothing
+    NOT_ANSWERED = "not_answered"  # nobody picked up
     TRANSFERRED = "transferred"  # <Dial> took the caller elsewhere
     WEBHOOK_FAILED = "webhook_failed"  # no usable TwiML: Twilio would say "application error"
     STREAM_REFUSED = "stream_refused"  # no WebSocket, or its handshake was not answered by 101
@@ -148,11 +149,15 @@ class CallReport(msgspec.Struct, kw_only=True):
         buffered_peak_ms: the most that was ever buffered unplayed.
         odd_payloads: messages that were no multiple of 160 bytes; Twilio takes them all the same.
         said: texts of <Say>, in order. played: URLs of <Play>.
+        hung_up_by: who ended the call (`cdr.HungUpBy`).
+        beep_s: a machine answered: its beep (or, without one, its greeting) ended at this time of
+            its timeline; what it heard before is not in its recording.
     """
 
     v: int = 1
     call_sid: str
     ended: Ended = Ended.AGENT_HUNG_UP
+    hung_up_by: str = ""
     seconds: float = 0.0
     start_now_s: float | None = None
     start_wall_s: float | None = None
@@ -160,6 +165,7 @@ class CallReport(msgspec.Struct, kw_only=True):
     start_delay_ms: float | None = None
     first_frame_ms: float | None = None
     first_word_ms: float | None = None
+    beep_s: float | None = None
     lost_ms: float = 0.0
     late_ms_p99: float = 0.0
     late_ms_max: float = 0.0

@@ -45,9 +45,10 @@ class Say(msgspec.Struct, frozen=True):
 
 
 class Play(msgspec.Struct, frozen=True):
-    """Play the file at `url`."""
+    """Play the file at `url`, or the tones of `digits`."""
 
     url: str
+    digits: str = ""
 
 
 class Pause(msgspec.Struct, frozen=True):
@@ -161,15 +162,20 @@ def _reject(element: Element, _: str) -> Reject:
 
 def _redirect(element: Element, base_url: str) -> Redirect:
     _check(element, children=False)
-    return Redirect(urljoin(base_url, (element.text or "").strip()))
+    return Redirect(_absolute(base_url, (element.text or "").strip()))
 
 
 def _spoken(element: Element, base_url: str) -> Say | Play:
     _check(element, children=False)
     text = (element.text or "").strip()
-    if not text:
-        raise TwimlError(12200, f"<{element.tag}> says nothing")
-    return Say(text) if element.tag == "Say" else Play(urljoin(base_url, text))
+    digits = element.get("digits", "")
+    if bool(text) == bool(digits):
+        raise TwimlError(12200, f"<{element.tag}> says nothing, or two things")
+    if digits.strip("0123456789*#wW"):
+        raise TwimlError(13224, f"<Play digits={digits!r}>: 0 to 9, *, # and w only")
+    if digits:
+        return Play("", digits)
+    return Say(text) if element.tag == "Say" else Play(_absolute(base_url, text))
 
 
 def _dial(element: Element, base_url: str) -> Dial:
@@ -184,7 +190,15 @@ def _dial(element: Element, base_url: str) -> Dial:
 
 def _action(element: Element, base_url: str) -> str | None:
     action = element.get("action")
-    return None if action is None else urljoin(base_url, action)
+    return None if action is None else _absolute(base_url, action)
+
+
+def _absolute(base_url: str, url: str) -> str:
+    """A URL of a document; one that came without an address of its own holds absolute ones only."""
+    absolute = urljoin(base_url, url)
+    if not urlsplit(absolute).scheme:
+        raise TwimlError(15004, f"{url!r} is relative, and this TwiML was not at any URL")
+    return absolute
 
 
 def _connect(element: Element, base_url: str) -> Connect:
@@ -198,7 +212,7 @@ def _connect(element: Element, base_url: str) -> Connect:
     parameters = dict(_parameter(child) for child in stream)
     url = stream.get("url", "")
     if url and not urlsplit(url).scheme:
-        url = "ws" + urljoin(base_url, url).removeprefix("http")
+        url = "ws" + _absolute(base_url, url).removeprefix("http")
     check_stream_url(url)
     return Connect(url, parameters, _action(element, base_url))
 

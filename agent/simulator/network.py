@@ -1,0 +1,189 @@
+"""The phone network of one customer: every call of theirs, who is at which number, and updates.
+
+It knows inbound calls while they last (`carrying`), places outbound ones (`place`), and does to a
+call what the REST API asks for (`update_call`). `rest` is its door.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from agent.simulator.call_options import CallOptions
+from agent.simulator.callee import Directory
+from agent.simulator.cdr import HungUpBy
+from agent.simulator.clock import now
+from agent.simulator.outbound import Order, OutboundCall
+from agent.simulator.webhooks import origin
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator, Sequence
+
+    from agent.simulator import twiml
+    from agent.simulator.cdr import CallRecord
+    from agent.simulator.clock import Owner
+    from agent.simulator.program import Call, Program
+    from agent.simulator.report import AnyCallEvent
+    from agent.simulator.ticker import Ticker
+
+MOST_CALLS = 10_000
+"""Of which the record is kept; the oldest go."""
+
+
+class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One customer's account.
+
+    Attributes:
+        api_key, api_secret: accepted beside SID and token, where given.
+        numbers: the customer's own, which alone may call; empty: any may.
+        calls_per_second: outbound calls beyond are queued; None queues none (Twilio: 1).
+        max_calls: orders beyond so many live calls are refused with 429; None refuses none.
+        reach: public origin -> where to connect for it.
+        start_delay_s, seed: as for `CallOptions`.
+    """
+
+    account_sid: str = "AC" + "0" * 32
+    auth_token: str = ""
+    api_key: str = ""
+    api_secret: str = ""
+    numbers: frozenset[str] = frozenset()
+    calls_per_second: float | None = None
+    max_calls: int | None = None
+    reach: dict[str, str] = {}
+    start_delay_s: float | None = None
+    seed: int | None = None
+
+    def __repr__(self) -> str:
+        """Without its secrets."""
+        return f"NetworkOptions({self.account_sid})"
+
+
+class Network:
+    """All calls of one account.
+
+    Attributes:
+        directory: who is at which number; may be changed while the network runs.
+        calls: by SID, in the order in which they were placed.
+    """
+
+    def __init__(
+        self,
+        options: NetworkOptions,
+        ticker: Ticker,
+        owner: Owner,
+        directory: Directory | None = None,
+        emit: Callable[[AnyCallEvent], None] | None = None,
+    ) -> None:
+        """Begin with no calls.
+
+        Args:
+            options: the account.
+            ticker: drives the calls' frames.
+            owner: of the calls' tasks.
+            directory: None: the numbers themselves say who is there.
+            emit: told what happens in outbound calls; must not block.
+        """
+        self.options = options
+        self.directory = directory or Directory()
+        self.calls: dict[str, Call] = {}
+        self._ticker = ticker
+        self._owner = owner
+        self._emit = emit or _ignore
+        self._next_slot = 0.0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def live(self) -> int:
+        """How many calls are not over."""
+        return sum(not call.record.over for call in self.calls.values())
+
+    @contextmanager
+    def carrying(self, call: Call) -> Iterator[None]:
+        """Know a call as long as the context lasts, and its record from then on."""
+        self._know(call)
+        yield
+
+    def _know(self, call: Call) -> None:
+        self.calls[call.record.sid] = call
+        while len(self.calls) > MOST_CALLS:
+            del self.calls[next(iter(self.calls))]
+
+    def place(self, order: Order, public_url: str = "") -> OutboundCall:
+        """Place a call; it is queued where there are too many a second.
+
+        Args:
+            order: to whom, from whom, and what then.
+            public_url: any URL of the customer's: its origin is what the requests are signed for.
+        """
+        options = self.options
+        public = origin(public_url) if public_url else ""
+        call = OutboundCall(
+            order,
+            self.directory.find(order.to),
+            CallOptions(
+                url=options.reach.get(public, public),
+                public_url=public,
+                auth_token=options.auth_token,
+                account_sid=options.account_sid,
+                from_number=order.from_,
+                to_number=order.to,
+                start_delay_s=options.start_delay_s,
+                seed=options.seed,
+            ),
+            self._ticker,
+            self._emit,
+            self,
+        )
+        at = now()
+        if options.calls_per_second is not None and not order.parent_sid:
+            at = max(at, self._next_slot)
+            self._next_slot = at + 1 / options.calls_per_second
+        call.record.queued_ms = max(0.0, at - now()) * 1000
+        self._know(call)
+        sid = call.record.sid
+        self._tasks[sid] = task = self._owner.start(call.run(at), f"call-{sid}")
+        task.add_done_callback(lambda _: self._tasks.pop(sid, None))
+        return call
+
+    async def settled(self, sid: str) -> CallRecord:
+        """Wait until a call is over and everything was told; returns its record.
+
+        Raises:
+            KeyError: there is no such call.
+        """
+        if (task := self._tasks.get(sid)) is not None:
+            await task
+        return self.calls[sid].record
+
+    def complete(self, call: Call) -> None:
+        """Hang up, or ring no longer."""
+        if call.program is not None and call.record.status == "in-progress":
+            call.record.note(now(), "updated", "completed")
+            call.program.end(HungUpBy.API)
+        else:
+            self.cancel(call)
+
+    def cancel(self, call: Call) -> None:
+        """Ring no longer; a call that was answered goes on."""
+        if isinstance(call, OutboundCall) and call.program is None:
+            call.record.note(now(), "updated", "canceled")
+            call.cancel()
+
+    def replace(self, call: Call, verbs: Sequence[twiml.Verb]) -> bool:
+        """Give a live call other TwiML; False where it is not in progress."""
+        if call.program is None or call.record.status != "in-progress":
+            return False
+        call.record.note(now(), "updated", "twiml")
+        call.program.replace(verbs)
+        return True
+
+    async def dial(self, program: Program, verb: twiml.Dial) -> dict[str, str]:
+        """Run <Dial> to its end; returns what its action is told."""
+        return {"DialCallStatus": program.ground.options.dial_status}
+
+
+def _ignore(event: AnyCallEvent) -> None:
+    """Nobody watches."""
