@@ -163,8 +163,12 @@ async def _setups(
     from agent.cli.parts.checks import readable_agents, skipped, stand_in
     from agent.cli.parts.live_setup import Probe, finding, look
     from agent.cli.serve import STAND_IN_KEY
+    from agent.config.agent_files import agents_folder
+    from agent.server.toolkit import Toolkit
+    from agent.tools.base import CallInfo
 
     agents = readable_agents(settings, here)
+    toolkit = Toolkit(agents_folder(settings.pickup_agents, here))
     found: list[tuple[str, Finding, float]] = []
     seen = []
     if settings.api_key is None and not stand_in(settings):
@@ -174,9 +178,9 @@ async def _setups(
         settings = settings.model_copy(update={"gemini_api_key": SecretStr(STAND_IN_KEY)})
     for name, agent in agents.items():
         begun = wakeups.now()
-        judged = await look(
-            Probe(settings, agent, wakeups, tasks), agent, agent.model or settings.gemini_model
-        )
+        tools = await toolkit.tools(agent, CallInfo("doctor", agent.name))
+        probe = Probe(settings, agent, tools, wakeups, tasks)
+        judged = await look(probe, agent, agent.model or settings.gemini_model)
         why = None if judged.why is None else redact(judged.why)
         seen.append(LiveSetup(**judged._replace(why=why)._asdict()))
         found.append((f"live {name}", finding(judged), 1000 * (wakeups.now() - begun)))

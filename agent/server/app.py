@@ -17,14 +17,18 @@ from agent.drive.wakeups import Wakeups
 from agent.server.admission import Admission
 from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
+from agent.server.journal import DatabaseJournal
 from agent.server.lines import LineStore
 from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.switchboard import Switchboard
+from agent.server.toolkit import Toolkit
 from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
-from agent.server.wiring import Wiring
+from agent.server.wiring import Wiring, wall
+from agent.storage.database import Database
 from agent.storage.durable import DurableRecords
+from agent.storage.effects import Effects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -83,6 +87,9 @@ class Building:
         instance = f"{socket.gethostname()}-{os.urandom(4).hex()}"
         with ThreadPoolExecutor(DISK_THREADS, "disk") as disk:
             lines = LineStore(settings.data_dir / "lines")
+            database = Database(settings.database)
+            effects = Effects(database)
+            toolkit = Toolkit(self.agents.folder, journal=DatabaseJournal(effects, wall))
             wiring = Wiring(
                 settings=settings,
                 agents=self.agents,
@@ -94,6 +101,7 @@ class Building:
                 recording=self.recording,
                 admission=Admission(settings.max_calls),
                 verdicts=Verdicts(settings.data_dir / VERDICTS_FILE),
+                toolkit=toolkit,
             )
             records = await DurableRecords.open(
                 settings.database, settings.data_dir / "spool", instance, wiring.wall(), disk
@@ -121,6 +129,7 @@ class Building:
                 await board.close()
                 await tasks.close()
                 await records.close()
+                await database.close()
                 wakeups.close()
 
 

@@ -120,12 +120,15 @@ class LiveCall:
     async def _talk(self) -> str:
         """Join the call's parts and live it to its end; whatever is wrong with them ends this call only."""
         feed = self._session.feed
-        tools = self._wiring.tools(self.agent, self.info)
+        feed(self._started())
+        tools = await self._wiring.tools(self.agent, self.info)
         effects = self._wiring.effects(self.info, self._tool_failed)
-        self._session.tools = Toolbox(tools, feed, self._tasks, self._tool_failed, effects)
+        deadline = self.agent.limits.tool_seconds
+        self._session.tools = Toolbox(
+            tools, feed, self._tasks, self._tool_failed, effects, deadline=deadline
+        )
         model = self._wiring.model(self.agent, tools, feed, self._tasks)
         self._model = self._session.model = model
-        feed(self._started())
         return await self._session.run()
 
     def _started(self) -> CallStarted:

@@ -47,6 +47,11 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+def wall() -> float:
+    """Seconds since 1970-01-01 UTC; for records and tokens only."""
+    return time.time()  # noqa: TID251 - the server is where wall time comes in
+
+
 @dataclass(frozen=True)
 class Wiring:
     """The parts that every call of this process shares.
@@ -72,8 +77,7 @@ class Wiring:
     toolkit: Toolkit = field(default_factory=Toolkit)
 
     def wall(self) -> float:
-        """Seconds since 1970-01-01 UTC; for records and tokens only."""
-        return time.time()  # noqa: TID251 - the server is where wall time comes in
+        return wall()
 
     def new_id(self) -> str:
         """A call's id: sorts by time, says nothing else."""
@@ -116,8 +120,8 @@ class Wiring:
     def machine(self, agent: AgentFile) -> CallMachine:
         return CallMachine(self.options(agent), self.lines.lines_for(agent))
 
-    def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
-        return self.toolkit.tools(agent, info)
+    async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
+        return await self.toolkit.tools(agent, info)
 
     def effects(self, info: CallInfo, failed: Callable[[str, BaseException], None]) -> Effects:
         """What this call's tools do to the world; the server owns it, so that a call's end does not cut it short."""

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from agent.tools.base import Declaration
 
 
+INTENT_WITHIN = 3.0
+"""Seconds for the intent to be written; without it nothing is done."""
+
+
 class Done(msgspec.Struct, frozen=True):
     """It was done, and this was its answer."""
 
@@ -39,7 +43,7 @@ class Unknown(msgspec.Struct, frozen=True):
 class Journal(Protocol):
     """Remembers what was begun and how it ended, longer than this process lives."""
 
-    async def begin(self, call: str, key: str, tool: str, args_hash: str) -> Done | Unknown | None:
+    async def begin(self, call: str, key: str, tool: str) -> Done | Unknown | None:
         """Write the intent; None: it is new, and may be carried out.
 
         Raises:
@@ -47,7 +51,7 @@ class Journal(Protocol):
         """
         ...
 
-    async def finish(self, key: str, response: dict[str, Any]) -> None:
+    async def finish(self, call: str, key: str, response: dict[str, Any]) -> None:
         """Write the result.
 
         Raises:
@@ -62,14 +66,14 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.begun: dict[str, dict[str, Any] | None] = {}
 
-    async def begin(self, call: str, key: str, tool: str, args_hash: str) -> Done | Unknown | None:
+    async def begin(self, call: str, key: str, tool: str) -> Done | Unknown | None:
         if key in self.begun:
             response = self.begun[key]
             return Unknown() if response is None else Done(response)
         self.begun[key] = None
         return None
 
-    async def finish(self, key: str, response: dict[str, Any]) -> None:
+    async def finish(self, call: str, key: str, response: dict[str, Any]) -> None:
         self.begun[key] = response
 
 
@@ -152,8 +156,9 @@ class Effects:
         times = self._times.get(wish, 0)
         key = hashlib.sha256(f"{self._call} {wish} {times}".encode()).hexdigest()[:32]
         try:
-            past = await self._journal.begin(self._call, key, name, wish.rpartition(" ")[2])
-        except StorageError as error:
+            async with asyncio.timeout(INTENT_WITHIN):
+                past = await self._journal.begin(self._call, key, name)
+        except (StorageError, TimeoutError) as error:
             said = f"{name} cannot be done just now, and nothing was done."
             raise ToolFailed(said) from error
         match past:
@@ -190,8 +195,9 @@ class Effects:
 
     async def _write(self, name: str, key: str, response: dict[str, Any]) -> None:
         try:
-            await self._journal.finish(key, response)
-        except StorageError as error:
+            async with asyncio.timeout(INTENT_WITHIN):
+                await self._journal.finish(self._call, key, response)
+        except (StorageError, TimeoutError) as error:
             self._failed(name, error)
 
     def _ended(self, wish: str, task: asyncio.Task[Answer]) -> None:

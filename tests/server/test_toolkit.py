@@ -2,20 +2,107 @@
 
 from __future__ import annotations
 
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
 from agent.config.agent_yaml import parse_agent
+from agent.server import toolkit as room
+from agent.server.journal import DatabaseJournal
 from agent.server.toolkit import BUILT_IN, Ports, Toolkit
+from agent.storage.database import Database
+from agent.storage.effects import Effects
 from agent.tools.base import CallInfo
+from agent.tools.effects import Done, Unknown
 from tests.server.bench import AGENT
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 INFO = CallInfo("call-1", "Desk", "+15551234567")
 
+TOOLS = '''
+from agent.tools.python_tool import CallInfo, tool
 
-def test_an_agent_without_a_list_of_tools_can_end_its_calls() -> None:
-    tools = Toolkit().tools(parse_agent(AGENT, "desk.yaml"), INFO)
-    assert [tool.declaration.name for tool in tools] == ["end_call"]
+
+@tool(reads_only=True)
+def who(call: CallInfo) -> str:
+    """Tell who calls."""
+    return call.caller
+
+
+@tool
+def end_call() -> None:
+    """End it all."""
+'''
+
+
+async def names(kit: Toolkit, *tools: str) -> list[str]:
+    listed = "".join(f"  - {each}\n" for each in tools)
+    agent = parse_agent(AGENT + (f"tools:\n{listed}" if tools else ""), "desk.yaml")
+    return [tool.declaration.name for tool in await kit.tools(agent, INFO)]
+
+
+async def test_an_agent_without_a_list_of_tools_can_end_its_calls() -> None:
+    assert await names(Toolkit()) == ["end_call"]
 
 
 def test_a_built_in_tool_is_called_what_its_row_says() -> None:
     agent = parse_agent(AGENT, "desk.yaml")
     for name, make in BUILT_IN.items():
         assert make(agent, INFO, Ports()).declaration.name == name
+
+
+async def test_python_functions_beside_the_agents_know_their_call(tmp_path: Path) -> None:
+    (tmp_path / "desk_tools.py").write_text(TOOLS)
+    agent = parse_agent(AGENT + "tools: [python: 'desk_tools:who']\n", "desk.yaml")
+    (who,) = await Toolkit(tmp_path).tools(agent, INFO)
+    assert (await who.run({})).response == {"result": "+15551234567"}
+
+
+async def test_what_cannot_be_had_is_left_out_and_told_once(tmp_path: Path) -> None:
+    (tmp_path / "desk_tools.py").write_text(TOOLS)
+    kit = Toolkit(tmp_path)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            assert await names(kit, "end_call", "python: nowhere_at_all", "python: desk_tools") == [
+                "end_call",
+                "who",
+            ]
+    assert [line["why"][:40] for line in logs] == [
+        "module nowhere_at_all: cannot be loaded: "[:40],
+        "two tools are called end_call: the first one is taken"[:40],
+    ]
+
+
+async def test_a_module_that_takes_long_to_load_costs_the_call_only_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "LOAD_WITHIN", 0.05)
+    gate = threading.Event()
+    kit = Toolkit(tmp_path)
+
+    def hang(source: str) -> list[Any]:
+        gate.wait()
+        return []
+
+    monkeypatch.setattr(kit._files, "functions", hang)
+    with structlog.testing.capture_logs() as logs:
+        assert await names(kit, "python: slow", "end_call") == ["end_call"]
+    gate.set()
+    assert [line["why"] for line in logs] == ["slow is not there after 0.05 s"]
+
+
+async def test_the_journal_is_the_databases(tmp_path: Path) -> None:
+    database = Database(f"sqlite+aiosqlite:///{tmp_path / 'pickup.db'}")
+    try:
+        journal = DatabaseJournal(Effects(database), lambda: 1_700_000_000.0)
+        assert await journal.begin("call-1", "key", "book") is None
+        assert await journal.begin("call-1", "key", "book") == Unknown()
+        await journal.finish("call-1", "key", {"table": 4})
+        assert await journal.begin("call-1", "key", "book") == Done({"table": 4})
+        assert await journal.begin("call-2", "key", "book") is None
+    finally:
+        await database.close()

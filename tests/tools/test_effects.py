@@ -45,12 +45,12 @@ class Broken(MemoryJournal):
         super().__init__()
         self._begin = begin
 
-    async def begin(self, call: str, key: str, tool: str, args_hash: str) -> Any:
+    async def begin(self, call: str, key: str, tool: str) -> Any:
         if self._begin:
             raise StorageError("down")
-        return await super().begin(call, key, tool, args_hash)
+        return await super().begin(call, key, tool)
 
-    async def finish(self, key: str, response: dict[str, Any]) -> None:
+    async def finish(self, call: str, key: str, response: dict[str, Any]) -> None:
         raise StorageError("down")
 
 

@@ -16,8 +16,6 @@ from agent.models.live import LiveSession
 from agent.protocols.gemini.setup import SETTINGS, Rung, setup_message
 from agent.server.prompt import system_instruction
 from agent.server.providers import MODELS, Order, gemini_options
-from agent.server.toolkit import Toolkit
-from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
     from agent.events import ModelEvent
+    from agent.tools.base import Tool
 
 Options = frozenset[str]
 
@@ -115,6 +114,7 @@ class Probe:
     Args:
         settings: the deployment's.
         agent: whose setup.
+        tools: what its model may call.
         wakeups: the clock.
         tasks: owner of the sessions' tasks.
 
@@ -125,7 +125,12 @@ class Probe:
     """
 
     def __init__(
-        self, settings: Settings, agent: AgentFile, wakeups: Wakeups, tasks: Tasks
+        self,
+        settings: Settings,
+        agent: AgentFile,
+        tools: Sequence[Tool],
+        wakeups: Wakeups,
+        tasks: Tasks,
     ) -> None:
         self.sessions = 0
         self.why = ""
@@ -133,7 +138,6 @@ class Probe:
         self._agent = agent
         self._wakeups = wakeups
         self._tasks = tasks
-        tools = Toolkit().tools(agent, CallInfo("doctor", agent.name))
         self._order = Order(tools, system_instruction(agent))
         self._gemini = gemini_options(settings, agent, self._order)
         self._known: dict[str, bool] = {}
