@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints
 
 from agent.config.agent_parts import (
     A_LINE,
@@ -42,6 +42,10 @@ from agent.config.shapes import (
     Variable,
     Zone,
 )
+from agent.config.variables import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 DISCLOSURE = "Hello. You are speaking with an automated assistant."
 """The first words of every call, unless the agent's file has others or waives them."""
@@ -144,10 +148,39 @@ class AgentFile(Part):
         Outbound, Shape("how it calls people: `caller_id`, `voicemail` and more")
     ] = Outbound()
 
+    _filled_from: str = PrivateAttr("")
+
     def digest(self) -> str:
-        """Name this agent's very content, for the record of a call (SHA-256, hexadecimal)."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Name this agent's very content, for the record of a call (SHA-256, hexadecimal).
+
+        With a call's values in its words it is still the same agent.
+        """
+        return self._filled_from or hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    def spoken_in(self, values: Mapping[str, str]) -> AgentFile:
+        """This agent with values in the places of its words; see `variables.with_variables`."""
+        greeting, outbound = self.greeting, self.outbound
+        changes = {
+            "persona": fill(self.persona, values),
+            "greeting": greeting.model_copy(
+                update={
+                    "say": _filled(greeting.say, values),
+                    "free": _filled(greeting.free, values),
+                }
+            ),
+            "outbound": outbound.model_copy(
+                update={"voicemail": _filled(outbound.voicemail, values)}
+            ),
+            "variables": dict(values),
+        }
+        filled = self.model_copy(update=changes)
+        filled._filled_from = self.digest()
+        return filled
 
     def is_open(self, wall: float) -> bool:
         """Whether somebody is there at `wall` (seconds since 1970); always, where no hours are given."""
         return self.hours is None or is_open(self.hours, self.timezone, wall)
+
+
+def _filled(text: str | None, values: Mapping[str, str]) -> str | None:
+    return None if text is None else fill(text, values)

@@ -10,7 +10,7 @@ from agent.config.agent_yaml import parse_agent
 from agent.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from agent.config.agent_file import AgentFile
 
@@ -51,6 +51,7 @@ class AgentFiles:
         self.folder = folder
         self._report = report
         self._kept: dict[str, _Kept] = {}
+        self._passed_over: dict[str, tuple[int, int] | None] = {}
 
     def names(self) -> list[str]:
         """The agents that there are, by the names of their files."""
@@ -77,6 +78,43 @@ class AgentFiles:
         self._kept[name] = _Kept(agent, seen)
         return agent
 
+    def for_number(self, number: str) -> AgentFile:
+        """The agent that a number or address reaches.
+
+        The first whose `numbers` has it, else `default.yaml`, else the first that claims no number, else the first. A file that was
+        put there broken is passed over, so that it costs no caller the others.
+
+        Raises:
+            UserError: there is none that can be read.
+        """
+        agents, broken = self.readable()
+        for name, error in broken.items():
+            state = _state(self.folder / f"{name}.yaml")
+            if self._passed_over.get(name) != state:
+                self._passed_over[name] = state
+                self._report(f"{error}; the file is passed over")
+        if not agents:
+            if broken:
+                raise next(iter(broken.values()))
+            return self.get("default")  # which says that there is none
+        claimed = (
+            agent for agent in agents.values() if _plain(number) in map(_plain, agent.numbers)
+        )
+        others = (agent for agent in agents.values() if not agent.numbers)
+        first = next(iter(agents.values()))
+        return next(claimed, None) or agents.get("default") or next(others, first)
+
+    def readable(self) -> tuple[dict[str, AgentFile], dict[str, UserError]]:
+        """The agents that can be read, and what is wrong with the other files, by name."""
+        agents: dict[str, AgentFile] = {}
+        broken: dict[str, UserError] = {}
+        for name in self.names():
+            try:
+                agents[name] = self.get(name)
+            except UserError as error:
+                broken[name] = error
+        return agents, broken
+
     def _load(self, path: Path, name: str) -> AgentFile:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name) or not path.is_file():
             known = ", ".join(self.names()) or "none"
@@ -97,3 +135,21 @@ def _state(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
+
+
+def _plain(address: str) -> str:
+    """An address without what does not tell it from others: case, port, parameters (RFC 3261, 19.1.4)."""
+    found = re.match(r"(?:sips?:)?([^;?]*?)(?::[0-9]+)?(?:[;?].*)?$", address.strip().lower())
+    return found[1] if found else address
+
+
+def claimed_twice(agents: Mapping[str, AgentFile]) -> list[tuple[str, int, str]]:
+    """The numbers that more than one agent claims: the later agent's name, the item's place (from 0), and who had it."""
+    owners: dict[str, str] = {}
+    found = []
+    for name, agent in agents.items():
+        for index, number in enumerate(agent.numbers):
+            owner = owners.setdefault(_plain(number), name)
+            if owner != name:
+                found.append((name, index, owner))
+    return found

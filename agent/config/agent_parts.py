@@ -154,7 +154,7 @@ class Closed(Part):
 
     @model_validator(mode="after")
     def _one(self) -> Closed:
-        if self.say is None and self.transfer is None:
+        if (self.say is None) == (self.transfer is None):
             raise PydanticCustomError("told", "should be a line to be spoken, or name a `transfer`")
         return self
 

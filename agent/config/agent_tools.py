@@ -138,6 +138,15 @@ class ToolEntry(Part):
     )
     mcp: Annotated[McpTool | None, Shape("`name`, `command` or `url`, and more")] = None
 
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that it needs."""
+        found: list[str] = []
+        if self.http is not None and self.http.auth is not None:
+            found.append(self.http.auth.secret)
+        if self.mcp is not None:
+            found += [*([self.mcp.secret] if self.mcp.secret else []), *self.mcp.environment]
+        return tuple(found)
+
     @model_validator(mode="after")
     def _one(self) -> ToolEntry:
         if len(self.model_fields_set) != 1 or not any(

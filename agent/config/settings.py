@@ -7,6 +7,7 @@ looks at `os.environ`; README's table and `.env.example` are written from the de
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import os
 import re
@@ -19,6 +20,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    PrivateAttr,
     SecretStr,
     ValidationError,
 )
@@ -123,6 +125,13 @@ SocketOrigin = Annotated[
     AfterValidator(_socket_origin),
     Shape("an origin such as wss://live.example.com (no path; ws for this machine only)"),
 ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Others:
+    """All variables, for what an agent's file names; two settings are the same whatever else there is."""
+
+    values: Mapping[str, SecretStr] = dataclasses.field(compare=False, repr=False)
 
 
 class Settings(BaseSettings):
@@ -237,6 +246,8 @@ class Settings(BaseSettings):
         ),
     ] = None
 
+    _others: _Others = PrivateAttr(default_factory=lambda: _Others({}))
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -260,7 +271,11 @@ class Settings(BaseSettings):
         Raises:
             UserError: a variable is wrong, or half of a pair is missing.
         """
-        found = {**_from_file(env_file), **_known(environ.items(), "the environment")}
+        in_file = _from_file(env_file)
+        found = {
+            **_known(in_file.items(), str(env_file)),
+            **_known(environ.items(), "the environment"),
+        }
         try:
             settings = cls.model_validate({name: given.value for name, given in found.items()})
         except ValidationError as error:
@@ -270,6 +285,8 @@ class Settings(BaseSettings):
             raise UserError(
                 "TWILIO_API_KEY and TWILIO_API_SECRET belong together: set both or none"
             )
+        given = {**in_file, **environ}
+        settings._others = _Others({name: SecretStr(text) for name, text in given.items() if text})
         return settings
 
     @property
@@ -282,9 +299,18 @@ class Settings(BaseSettings):
         """The database's URL for SQLAlchemy, also where none was set."""
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.absolute() / 'pickup.db'}"
 
-    def secrets(self) -> tuple[str, ...]:
-        """Every secret's text: what no log may show."""
-        values = (getattr(self, name) for name in type(self).model_fields)
+    def secret(self, name: str) -> SecretStr | None:
+        """The secret that an agent's file names by its variable; None where that is not set."""
+        return self._others.values.get(name)
+
+    def secrets(self, named: Iterable[str] = ()) -> tuple[str, ...]:
+        """Every secret's text: what no log may show.
+
+        Args:
+            named: the variables that the agents' files name.
+        """
+        own = [getattr(self, name) for name in type(self).model_fields]
+        values = [*own, *(self._others.values.get(name) for name in named)]
         secrets = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
         if password := urlsplit(self.database_url or "").password:
             secrets += {unquote(password): None, password: None}  # both ways in which it is written
@@ -306,14 +332,15 @@ def _known(pairs: Iterable[tuple[str, str | None]], where: str) -> dict[str, _Gi
     }
 
 
-def _from_file(path: Path | None) -> dict[str, _Given]:
+def _from_file(path: Path | None) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     try:
         # Not interpolated: a `$` in a token is a `$`.
-        return _known(dotenv_values(path, interpolate=False).items(), str(path))
+        found = dotenv_values(path, interpolate=False)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}") from None
+    return {name: value for name, value in found.items() if value}
 
 
 def _complaint(name: str, given: _Given) -> str:

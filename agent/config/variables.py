@@ -28,12 +28,13 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
-def with_variables(agent: AgentFile, given: Mapping[str, str]) -> AgentFile:
+def with_variables(agent: AgentFile, given: Mapping[str, str], *, must: bool = True) -> AgentFile:
     """The agent of one call: its words with the call's values in them.
 
     Args:
         agent: as its file describes it.
         given: what the call brings, by name.
+        must: whether every variable needs a value; otherwise one without is left empty.
 
     Raises:
         UserError: a value has no variable, is too long or no single line, or a variable has no value.
@@ -46,24 +47,8 @@ def with_variables(agent: AgentFile, given: Mapping[str, str]) -> AgentFile:
             raise UserError(f"variable {name}: one line of at most {LONGEST} characters")
     values = {**agent.variables, **given}
     missing = [name for name, value in values.items() if value is None]
-    if missing:
+    if missing and must:
         raise UserError(f"{agent.name} needs a value for {', '.join(missing)}")
-    filled = {name: value for name, value in values.items() if value is not None}
-    return _filled(agent, filled) if filled else agent
-
-
-def _filled(agent: AgentFile, values: Mapping[str, str]) -> AgentFile:
-    def each(text: str | None) -> str | None:
-        return None if text is None else fill(text, values)
-
-    greeting, outbound = agent.greeting, agent.outbound
-    return agent.model_copy(
-        update={
-            "persona": fill(agent.persona, values),
-            "greeting": greeting.model_copy(
-                update={"say": each(greeting.say), "free": each(greeting.free)}
-            ),
-            "outbound": outbound.model_copy(update={"voicemail": each(outbound.voicemail)}),
-            "variables": dict(values),
-        }
-    )
+    if not values:
+        return agent
+    return agent.spoken_in({name: value or "" for name, value in values.items()})

@@ -86,9 +86,10 @@ class Join(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Say this by the provider's own voice, then hang up."""
+    """Say this by the provider's own voice, then hang up; `language` is the text's (BCP 47)."""
 
     text: str
+    language: str = "en-US"
 
 
 class Transfer(NamedTuple):

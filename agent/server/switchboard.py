@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import structlog
 
+from agent.config.variables import with_variables
 from agent.errors import UserError
 from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
 from agent.server.admission import Breaker
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
+from agent.server.spoken import closed, said
 from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from agent.config.agent_file import AgentFile
     from agent.drive.tasks import Tasks
     from agent.events import LineEvent
     from agent.protocols.base import StreamStart
@@ -43,13 +46,6 @@ OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start"})
 
 BREAKER = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
 """As `/metrics` shows it."""
-
-SPOKEN = {
-    "busy": "All our lines are busy at the moment. Please call again in a few minutes. Goodbye.",
-    "trouble": "I am sorry, something went wrong on our side. Please call again in a few minutes. "
-    "Goodbye.",
-}
-"""What the provider's own voice says where there is no stream to speak on."""
 
 
 class Place(NamedTuple):
@@ -109,19 +105,28 @@ class Switchboard:
         if place is None:
             if (ended := self._ended.get(caller.call_id)) is not None:
                 return _after(*ended)
-            if self.draining or self.full:
-                self.metrics.refused.labels("draining" if self.draining else "busy").inc()
-                return Say(SPOKEN["busy"])
-            if why := self._wiring.admission.admit(self._wiring.wakeups.now()):
-                self.metrics.refused.labels(why).inc()
-                return Say(SPOKEN["busy"])
             try:
-                place = self._take(caller)
+                agent = self._wiring.agent_for(caller.to_number)
             except UserError as error:
                 log.error("no agent to answer with", why=str(error))
                 self.metrics.refused.labels("no_agent").inc()
-                return Say(SPOKEN["trouble"])
+                return said("trouble")
+            if (refusal := self._refusal(caller, agent)) is not None:
+                return refusal
+            place = self._take(caller, agent)
         return await self._verdict(place, 1, self._first)
+
+    def _refusal(self, caller: Caller, agent: AgentFile) -> Verdict | None:
+        """What a caller gets whom this agent cannot talk to now."""
+        wiring = self._wiring
+        if caller.direction == "inbound" and (verdict := closed(agent, wiring.wall())) is not None:
+            self.metrics.refused.labels("closed").inc()
+            return verdict
+        why = "draining" if self.draining else "busy" if self.full else ""
+        if why := why or wiring.admission.admit(wiring.wakeups.now()):
+            self.metrics.refused.labels(why).inc()
+            return said("busy", agent)
+        return None
 
     async def after(self, caller: Caller) -> Verdict:
         """The stream ended, for whatever reason: what now?"""
@@ -159,7 +164,7 @@ class Switchboard:
         if call.reason or place.caller.call_id not in self._places:
             verdict = _after(call.reason, call.agent.fallback_number, spoken=False)
             out_of_room = call.reason == "model_lost" and self._breaker() is not Breaker.CLOSED
-            return Say(SPOKEN["busy"]) if out_of_room and isinstance(verdict, Say) else verdict
+            return said("busy", call.agent) if out_of_room and isinstance(verdict, Say) else verdict
         return self._join(place, leg)
 
     async def _again(self, place: Place, leg: int) -> Verdict:
@@ -209,8 +214,8 @@ class Switchboard:
 
     # ---- calls
 
-    def _take(self, caller: Caller) -> Place:
-        agent = self._wiring.agent_for(caller.to_number)
+    def _take(self, caller: Caller, agent: AgentFile) -> Place:
+        agent = with_variables(agent, {}, must=False)
         info = CallInfo(self._wiring.new_id(), agent.name, caller.from_number, _direction(caller))
         call = LiveCall(info, agent, self._wiring)
         place = Place(caller, call, {})
@@ -245,5 +250,5 @@ def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict
     if reason in OUR_TROUBLE and fallback:
         return Transfer(fallback)
     if reason in OUR_TROUBLE and not (spoken and reason == "model_lost"):
-        return Say(SPOKEN["trouble"])
+        return said("trouble")
     return HangUpNow()

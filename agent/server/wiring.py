@@ -14,15 +14,14 @@ import structlog
 
 from agent import __version__
 from agent.call.machine import CallMachine
-from agent.call.options import CallOptions, UplinkOptions
 from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
-from agent.errors import UserError
 from agent.events import ModelReady
 from agent.models.live import LiveSession
 from agent.server.admission import Admission
-from agent.server.prompt import greeting_request, system_instruction
-from agent.server.providers import MODELS, REFUSALS, Order, takes_notes
+from agent.server.habits import call_options
+from agent.server.prompt import system_instruction
+from agent.server.providers import MODELS, REFUSALS, Order
 from agent.server.sessions import Sessions
 from agent.server.setups import Setups
 from agent.server.toolkit import Toolkit
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
+    from agent.call.options import CallOptions
     from agent.config.agent_file import AgentFile
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
@@ -86,20 +86,12 @@ class Wiring:
     # ---- the agent
 
     def agent_for(self, number: str) -> AgentFile:
-        """The agent that answers a number: `default.yaml` where there is one, else the first.
-
-        A file that was put there broken is passed over, so that it costs no caller the others.
+        """The agent that a number reaches.
 
         Raises:
             UserError: there is none that can be read.
         """
-        names = sorted(self.agents.names(), key=lambda name: name != "default") or ["default"]
-        for name in names[:-1]:
-            try:
-                return self.agents.get(name)
-            except UserError as error:
-                log.error("an agent's file is passed over", why=str(error))
-        return self.agents.get(names[-1])
+        return self.agents.for_number(number)
 
     def fingerprint(self, agent: AgentFile) -> str:
         """Hash of what a call was started with; secrets are not part of it."""
@@ -107,13 +99,7 @@ class Wiring:
         return hashlib.sha256("\n".join(plain).encode()).hexdigest()[:16]
 
     def options(self, agent: AgentFile) -> CallOptions:
-        return CallOptions(
-            greeting=greeting_request(agent),
-            answer_within=self.settings.answer_within,
-            max_seconds=float(self.settings.max_call_seconds),
-            tells_heard=takes_notes(agent.model or self.settings.gemini_model),
-            uplink=UplinkOptions(),
-        )
+        return call_options(self.settings, agent)
 
     # ---- a call's parts
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.agent_files import EXAMPLES, LARGEST, AgentFiles, agents_folder
+from agent.config.agent_files import EXAMPLES, LARGEST, AgentFiles, agents_folder, claimed_twice
 from agent.errors import UserError
 
 MINIMAL = "name: Desk\npersona: You answer.\n"
@@ -88,3 +88,80 @@ class TestFiles:
         save(files.folder / "desk.yaml", MINIMAL + "#" * LARGEST, 1)
         with pytest.raises(UserError, match="larger than 256 kB"):
             files.get("desk")
+
+
+class TestNumbers:
+    @pytest.fixture
+    def told(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def files(self, tmp_path: Path, told: list[str]) -> AgentFiles:
+        for name, numbers in (
+            ("anna", "[+15550000001, 'sip:Desk@Example.com']"),
+            ("bert", "+15550000002"),
+            ("carl", "[]"),
+        ):
+            text = MINIMAL.replace("Desk", name) + f"numbers: {numbers}\n"
+            save(tmp_path / f"{name}.yaml", text, 1)
+        return AgentFiles(tmp_path, told.append)
+
+    @pytest.mark.parametrize(
+        ("number", "name"),
+        [
+            ("+15550000001", "anna"),
+            ("+15550000002", "bert"),
+            ("sip:desk@example.com:5060;transport=tls", "anna"),
+            ("sips:desk@example.com?x=y", "anna"),
+            ("+15550000003", "carl"),  # claimed by nobody: the first that claims nothing
+            ("", "carl"),
+        ],
+    )
+    def test_a_number_reaches_the_agent_that_claims_it(
+        self, files: AgentFiles, number: str, name: str
+    ) -> None:
+        assert files.for_number(number).name == name
+
+    def test_default_answers_what_nobody_claims(self, files: AgentFiles) -> None:
+        save(files.folder / "default.yaml", MINIMAL, 1)
+        assert files.for_number("+15550000003").name == "Desk"
+        assert files.for_number("+15550000002").name == "bert"
+
+    def test_where_all_claim_some_the_first_answers(self, files: AgentFiles) -> None:
+        (files.folder / "carl.yaml").unlink()
+        assert files.for_number("+15550000003").name == "anna"
+
+    def test_a_broken_file_is_told_once_per_save_and_passed_over(
+        self, files: AgentFiles, told: list[str]
+    ) -> None:
+        path = files.folder / "aaron.yaml"
+        save(path, "name: [", 1)
+        for _ in range(3):
+            assert files.for_number("+15550000001").name == "anna"
+        assert len(told) == 1
+        assert told[0].startswith(f"{path}:")
+        assert told[0].endswith("the file is passed over")
+        save(path, "name: [[", 2)
+        files.for_number("+15550000001")
+        assert len(told) == 2
+
+    def test_without_any_that_can_be_read_it_says_what_is_wrong(self, tmp_path: Path) -> None:
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        files = AgentFiles(empty, lambda line: None)
+        with pytest.raises(UserError, match="no agent 'default'"):
+            files.for_number("+15550000001")
+        save(empty / "desk.yaml", "name: [", 1)
+        with pytest.raises(UserError, match="not YAML"):
+            files.for_number("+15550000001")
+
+    def test_a_number_that_two_claim_is_found(self, files: AgentFiles) -> None:
+        agents, _ = files.readable()
+        assert claimed_twice(agents) == []
+        save(
+            files.folder / "carl.yaml",
+            MINIMAL + "numbers: [+15550000009, 'sip:DESK@example.com:5061']\n",
+            2,
+        )
+        agents, _ = files.readable()
+        assert claimed_twice(agents) == [("carl", 1, "anna")]

@@ -36,7 +36,6 @@ hours:
   friday: 22:00-02:00
   holidays: [2026-12-24, 12-25]
 closed:
-  say: We are closed.
   transfer: night
 consent: This call is recorded.
 recording:
@@ -102,7 +101,7 @@ def test_every_key_at_once() -> None:
     assert agent.hours is not None
     assert agent.hours.tuesday == (Span(480, 720), Span(780, 1080))
     assert agent.closed is not None
-    assert (agent.closed.say, agent.closed.transfer) == ("We are closed.", "night")
+    assert (agent.closed.say, agent.closed.transfer) == (None, "night")
     assert (agent.recording.on, agent.recording.retention_days) == (True, 30)
     assert [entry.builtin for entry in agent.tools[:3]] == ["end_call", "transfer_call", "look_up"]
     _, _, _, python, http, mcp = agent.tools
@@ -163,6 +162,10 @@ TOOL = f"{MINIMAL}tools:\n  - end_call\n  - http:\n      name: find\n      descr
         (f"{MINIMAL}hours:\n  monday: 8-18\n", "4: hours.monday should be a range such as 08:00-"),
         (f"{MINIMAL}hours: {{monday: 08:00-08:00}}\n", "3: hours.monday should be a range such as"),
         (f"{MINIMAL}hours: {{holidays: [2026-02-30]}}\n", "3: hours.holidays[0] should be a day"),
+        (
+            f"{MINIMAL}closed: {{say: a, transfer: b}}\n",
+            "3: closed should be a line to be spoken, or",
+        ),
         (f"{MINIMAL}recording: {{retention_days: 0}}\n", "3: recording.retention_days should be a"),
         (f"{MINIMAL}consent: true\n", "3: consent should be a line to be spoken"),
         (f"{MINIMAL}transfer:\n  a: 555\n", "4: transfer.a should be a number such as"),

@@ -241,3 +241,18 @@ def test_the_table_and_the_example_have_every_setting(tmp_path: Path) -> None:
         "".join(f"{row[1:]}\n" for row in example.splitlines() if row[:1] == "#" and "=" in row)
     )
     assert Settings.load({}, file) == Settings.load({})
+
+
+def test_a_secret_that_an_agent_names_is_handed_out_and_kept_out_of_logs(tmp_path: Path) -> None:
+    env = tmp_path / ".env"
+    env.write_text("CRM_TOKEN=from-the-file\nSHOP_TOKEN=shop-secret\n")
+    settings = Settings.load({"CRM_TOKEN": "from-outside", "EMPTY": ""}, env)
+    crm, shop = settings.secret("CRM_TOKEN"), settings.secret("SHOP_TOKEN")
+    assert crm is not None
+    assert shop is not None
+    assert (crm.get_secret_value(), shop.get_secret_value()) == ("from-outside", "shop-secret")
+    assert settings.secret("EMPTY") is settings.secret("NOT_SET") is None
+    assert "shop-secret" not in repr(settings)
+    assert settings.secrets() == ()
+    assert set(settings.secrets(["CRM_TOKEN", "NOT_SET"])) == {"from-outside"}
+    assert settings.model_copy(update={"port": 1}).secret("SHOP_TOKEN") == shop

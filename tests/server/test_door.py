@@ -19,7 +19,7 @@ from agent.protocols.twilio.provider import OVER, Twilio
 from agent.protocols.twilio.webhook import FORM_BYTES
 from agent.server.door import Door
 from agent.server.metrics import Metrics
-from agent.server.switchboard import SPOKEN
+from agent.server.spoken import SPOKEN
 from tests.server.bench import ACCOUNT, caller
 from tests.telephony.fakes import CONNECTED, START
 

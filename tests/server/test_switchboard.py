@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent import events as e
+from agent.config.agent_file import AgentFile
+from agent.config.agent_parts import Limits
 from agent.protocols.door import HangUpNow, Join, Say, Transfer
 from agent.server import switchboard as room
-from agent.server.switchboard import ANSWER_LIMIT, SPOKEN
+from agent.server.spoken import SPOKEN
+from agent.server.switchboard import ANSWER_LIMIT
 from tests.server.bench import AGENT, Bench, caller
 from tests.telephony.fakes import settle, virtually
 
@@ -168,6 +171,69 @@ def test_without_an_agent_that_can_be_read_a_caller_hears_an_apology(tmp_path: P
         assert await bench.board.ring(caller()) == TROUBLE
         assert bench.board.active == 0
         assert bench.series('pickup_refused_total{why="no_agent"}') == 1
+
+    play(tmp_path, scene)
+
+
+def test_busy_is_said_in_the_agents_own_words_and_language(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await ring(bench, 1)
+        assert await bench.board.ring(caller(2)) == Say("Alle Leitungen sind belegt.", "de-DE")
+
+    words = "language: de-DE\nlines: {busy: Alle Leitungen sind belegt.}\n"
+    play(tmp_path, scene, max_calls=1, agent=AGENT + words)
+
+
+@pytest.mark.parametrize(
+    ("closed", "verdict"),
+    [
+        ("closed: We are closed.\n", Say("We are closed.", "en-US")),
+        ("closed: {transfer: night}\ntransfer: {night: +15550002222}\n", Transfer("+15550002222")),
+    ],
+)
+def test_outside_its_hours_a_caller_gets_what_the_agents_file_says(
+    tmp_path: Path, closed: str, verdict: Verdict
+) -> None:
+    async def scene(bench: Bench) -> None:
+        text = AGENT + "timezone: UTC\nhours: {tuesday: '22:00-23:00'}\n" + closed
+        (bench.agents / "desk.yaml").write_text(text)
+        await ring(bench, 1)  # on a Tuesday at 22:13
+        (bench.agents / "desk.yaml").write_text(text.replace("22:00-23:00", "8:00-22:00"))
+        assert await bench.board.ring(caller(2)) == verdict
+        assert bench.series('pickup_refused_total{why="closed"}') == 1
+        assert isinstance(await bench.board.ring(caller(1)), Join)  # it is on the line already
+
+    play(tmp_path, scene)
+
+
+def test_without_words_for_it_the_agent_answers_outside_its_hours(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await ring(bench)
+
+    play(tmp_path, scene, agent=AGENT + "timezone: UTC\nhours: {holidays: []}\n")
+
+
+def test_the_call_of_an_agent_with_variables_has_their_defaults(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await ring(bench)
+        place = bench.board._places[caller().call_id]
+        assert place.call.agent.greeting.say == "Hello friend of ."
+
+    agent = "name: Desk\npersona: You.\ngreeting: Hello {{who}} of {{where}}.\nvariables: {who: friend, where: ~}\n"
+    play(tmp_path, scene, agent=agent)
+
+
+def test_the_limits_of_the_agents_file_are_the_calls(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        (bench.agents / "desk.yaml").write_text(
+            AGENT + "limits: {seconds: 60, silence: 7}\nfiller_after: 2\n"
+        )
+        options = bench.wiring.options(bench.wiring.agent_for(""))
+        assert (options.max_seconds, options.dead_air.caller, options.dead_air.tool) == (60, 7, 2)
+        plain = bench.wiring.options(AgentFile(name="Desk", persona="You."))
+        assert (plain.max_seconds, plain.dead_air.caller) == (3600, 15)
+        long = AgentFile(name="Desk", persona="You.", limits=Limits(seconds=7200))
+        assert bench.wiring.options(long).max_seconds == 3600
 
     play(tmp_path, scene)
 

@@ -108,8 +108,8 @@ class Twilio:
         match verdict:
             case Join(token, leg):
                 return twiml.connect(self._stream_url, f"{self._action_url}?leg={leg}", token)
-            case Say(text):
-                return twiml.say_and_hang_up(text)
+            case Say(text, language):
+                return twiml.say_and_hang_up(text, language=language)
             case Transfer(number):
                 return twiml.dial(number)
             case HangUpNow():

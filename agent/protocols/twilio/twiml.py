@@ -17,6 +17,44 @@ TOKEN_PARAMETER = "token"
 PARAMETER_CHARACTERS = 500
 """TwiML `<Stream>`: name and value of a `<Parameter>` together have to be shorter."""
 
+LANGUAGES = [
+    "en-US",
+    "en-GB",
+    "en-AU",
+    "en-CA",
+    "en-IN",
+    "ca-ES",
+    "da-DK",
+    "de-DE",
+    "es-ES",
+    "es-MX",
+    "fi-FI",
+    "fr-FR",
+    "fr-CA",
+    "it-IT",
+    "ja-JP",
+    "ko-KR",
+    "nb-NO",
+    "nl-NL",
+    "pl-PL",
+    "pt-BR",
+    "pt-PT",
+    "ru-RU",
+    "sv-SE",
+    "zh-CN",
+    "zh-HK",
+    "zh-TW",
+]
+"""What Twilio's own voices speak without a choice of voice ("TwiML for Programmable Voice: Say"); `<Say>` fails on any other."""
+
+
+def language_for(tag: str) -> str:
+    """The nearest to a language tag that Twilio's own voices speak: the same, else the first of its family, else American."""
+    if tag in LANGUAGES:
+        return tag
+    family = tag.partition("-")[0].replace("no", "nb")
+    return next((each for each in LANGUAGES if each.partition("-")[0] == family), LANGUAGES[0])
+
 
 def connect(stream_url: str, action_url: str, token: str) -> str:
     """Join the call to our media stream.
@@ -41,9 +79,14 @@ def connect(stream_url: str, action_url: str, token: str) -> str:
 
 
 def say_and_hang_up(text: str, *, language: str = "en-US") -> str:
-    """Have Twilio's own voice say one thing and end the call: for when there is no stream."""
+    """Have Twilio's own voice say one thing and end the call: for when there is no stream.
+
+    Args:
+        text: what to say.
+        language: the text's (BCP 47).
+    """
     response = VoiceResponse()
-    response.say(text, language=language)
+    response.say(text, language=language_for(language))
     response.hangup()
     return str(response)
 

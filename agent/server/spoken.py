@@ -1,0 +1,33 @@
+"""What callers are told by the provider's own voice, where there is no stream to speak on: in the agent's words, or in ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from agent.protocols.door import Say, Transfer
+
+if TYPE_CHECKING:
+    from agent.config.agent_file import AgentFile
+
+SPOKEN = {
+    "busy": "All our lines are busy at the moment. Please call again in a few minutes. Goodbye.",
+    "trouble": "I am sorry, something went wrong on our side. Please call again in a few minutes. "
+    "Goodbye.",
+}
+
+
+def said(what: Literal["busy", "trouble"], agent: AgentFile | None = None) -> Say:
+    """One of our lines, in the agent's own words where its file has some."""
+    own = None if agent is None else getattr(agent.lines, what)
+    if own is None or agent is None:
+        return Say(SPOKEN[what])
+    return Say(own, agent.language)
+
+
+def closed(agent: AgentFile, wall: float) -> Say | Transfer | None:
+    """What somebody gets who calls at `wall` (seconds since 1970); None: the agent answers."""
+    if agent.closed is None or agent.is_open(wall):
+        return None
+    if agent.closed.transfer is not None:
+        return Transfer(agent.transfer[agent.closed.transfer].address)
+    return Say(agent.closed.say or "", agent.language)
