@@ -33,6 +33,16 @@ RECORDS = {"Struct", "NamedTuple", "BaseModel", "BaseSettings", "TypedDict", "Pr
 RECORDS |= {"Enum", "StrEnum", "IntEnum", "Event", "Command"}
 """Bases of classes that hold no state of their own: values, not things."""
 
+ASKED_FOR = (
+    ast.FunctionDef,
+    ast.AsyncFunctionDef,
+    ast.ClassDef,
+    ast.ExceptHandler,
+    ast.Call,
+    ast.Attribute,
+    ast.ImportFrom,
+)
+
 CONTAINERS = {"list", "dict", "set", "deque", "bytearray", "defaultdict", "Counter", "OrderedDict"}
 
 
@@ -45,8 +55,15 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), named(path))
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """What a file consists of, as far as a rule asks for it: most of a tree are names and constants."""
+    return tuple(node for node in ast.walk(tree(path)) if isinstance(node, ASKED_FOR))
+
+
 def every(path: Path, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
-    return (node for node in ast.walk(tree(path)) if isinstance(node, kinds))
+    assert all(issubclass(kind, ASKED_FOR) for kind in kinds)
+    return (node for node in nodes(path) if isinstance(node, kinds))
 
 
 def too_long(path: Path) -> Iterator[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from array import array
+from functools import cache
+
+import numpy as np
 
 from agent import events as e
 from agent.call.life import Phase
@@ -14,12 +15,11 @@ from agent.events import Pcm8k, Pcm24k
 FRAME = 0.02
 
 
+@cache
 def tone(seconds: float, rate: int, level: int = 9000, hertz: float = 440.0) -> bytes:
     """A voice, as far as a level meter can tell."""
-    step = 2 * math.pi * hertz / rate
-    return array(
-        "h", (round(level * math.sin(step * n)) for n in range(round(seconds * rate)))
-    ).tobytes()
+    times = np.arange(round(seconds * rate)) / rate
+    return np.round(level * np.sin(2 * np.pi * hertz * times)).astype("<i2").tobytes()
 
 
 def speech(seconds: float) -> Pcm24k:
