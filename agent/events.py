@@ -146,10 +146,14 @@ class ModelReady(Event, frozen=True, tag="model_ready"):
     setup_seconds: float
 
 
-class ModelAudio(Event, frozen=True, tag="model_audio"):
-    """A piece of the agent's speech, of any length, usually faster than real time."""
+class ModelAudio(Event, frozen=True, tag="model_audio", omit_defaults=True):
+    """A piece of the agent's speech, of any length, usually faster than real time.
+
+    `audible` is told beside the sound because a record may be kept without sound.
+    """
 
     pcm: Pcm24k
+    audible: bool = True
 
 
 class Interrupted(Event, frozen=True, tag="interrupted"):

@@ -26,11 +26,18 @@ with warnings.catch_warnings():
 FULL_SCALE = 32768.0
 SILENCE = -100.0
 """dBFS of digital silence: below the smallest level that 16 bits can hold (-90.3)."""
+INAUDIBLE = 33
+"""Peak up to which nothing is heard: -60 dBFS, of the order of mu-law's smallest steps (ITU-T G.711)."""
 
 
 def loudness(pcm: Pcm) -> int:
     """Root mean square of the samples."""
     return audioop.rms(pcm, 2)
+
+
+def audible(pcm: Pcm) -> bool:
+    """Whether any of it can be heard on a telephone; digital silence cannot, nor the faintest dither."""
+    return audioop.max(pcm, 2) > INAUDIBLE
 
 
 def steady(level: int, samples: int) -> bytes:

@@ -4,13 +4,15 @@
 |---|---|---|
 | `model_silent` | the caller's words | nudge, resend, hop, `repeat`, trouble and goodbye |
 | `empty_turn` | a turn of the model's without a sound | the same, the first step at once |
+| `no_sign` | the caller's words, of which the model has given no sign at all | `moment`, hop, then as above |
 | `stall` | a part of a reply | `moment`, hop, then as above |
 | `tool` | a tool's start | `moment`, once per tool |
 | `no_session` | the session's loss | none here: the model's leg opens another one |
 | `caller_silent` | the agent's words | `still_there` twice, `unheard` and goodbye |
 
 Each step waits its time in silence; a step that makes a sound starts the silence anew, and so does the caller. Steps go on where they
-stopped until the model is heard. Seconds are counted by cause where it is the agent's turn, and only a silence that has become
+stopped until the model is heard. A model that hears tells so (what was said, or at least that it was) well before it answers: where
+it tells nothing, the session may be one that is only half there, and to ask it is no use. Digital silence is no sound. Seconds are counted by cause where it is the agent's turn, and only a silence that has become
 longer than a usual answer takes, that one from its beginning.
 
 The caller waits for the agent if there was a voice on the line while nothing of ours was being heard (what lies over our own speech
@@ -33,6 +35,7 @@ class Cause(StrEnum):
 
     MODEL_SILENT = "model_silent"
     EMPTY_TURN = "empty_turn"
+    NO_SIGN = "no_sign"
     STALL = "stall"
     TOOL = "tool"
     NO_SESSION = "no_session"
@@ -58,10 +61,12 @@ class Step(IntEnum):
 
 
 _UNANSWERED = (Step.NUDGE, Step.RESEND, Step.HOP, Step.REPEAT, Step.GIVE_UP)
+_BROKEN = (Step.MOMENT, Step.HOP, Step.REPEAT, Step.GIVE_UP)
 LADDERS: dict[Cause, tuple[Step, ...]] = {
     Cause.MODEL_SILENT: _UNANSWERED,
     Cause.EMPTY_TURN: _UNANSWERED,
-    Cause.STALL: (Step.MOMENT, Step.HOP, Step.REPEAT, Step.GIVE_UP),
+    Cause.NO_SIGN: _BROKEN,
+    Cause.STALL: _BROKEN,
     Cause.TOOL: (Step.MOMENT,),
     Cause.NO_SESSION: (),
 }
@@ -84,6 +89,9 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
         repeat: after our `moment`, until the caller is asked to say it again.
         give_up: after that, or after what the caller said then, until the call ends.
         empty_turn: after a turn without a sound, until the next step.
+        no_sign: after the caller's words where the model gives no sign of them, until we say that it takes a moment.
+        unsigned_hop: after that, until the session is left.
+        unsigned: of the caller's words; of shorter ones a model that hears well may give no sign either.
         stall: inside a reply, until we say that it takes a moment.
         stalled_hop: after that, until the session is left.
         tool: while a tool runs, until we say that it takes a moment.
@@ -101,6 +109,9 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
     repeat: float = 4.0
     give_up: float = 8.0
     empty_turn: float = 0.5
+    no_sign: float = 2.5
+    unsigned_hop: float = 1.5
+    unsigned: float = 1.0
     stall: float = 2.5
     stalled_hop: float = 4.5
     tool: float = 3.0
@@ -118,13 +129,15 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
         """Seconds of silence before a step."""
         match step:
             case Step.MOMENT:
-                return self.tool if cause is Cause.TOOL else self.stall
+                moments = {Cause.TOOL: self.tool, Cause.NO_SIGN: self.no_sign}
+                return moments.get(cause, self.stall)
             case Step.NUDGE:
                 return self.nudge
             case Step.RESEND:
                 return self.resend
             case Step.HOP:
-                return self.stalled_hop if cause is Cause.STALL else self.hop
+                hops = {Cause.STALL: self.stalled_hop, Cause.NO_SIGN: self.unsigned_hop}
+                return hops.get(cause, self.hop)
             case Step.REPEAT:
                 return self.repeat
             case _:
@@ -158,6 +171,11 @@ class DeadAir:
         self.seconds: dict[str, float] = {str(cause): 0.0 for cause in COUNTED}
         self._options = options
         self._due = False  # the caller waits for the agent
+        self._asked_from: float | None = None  # since when he has been saying what he waits for
+        self._signed_at = -math.inf  # when the model last gave a sign of life
+        self._mute: bool | None = (
+            None  # whether nothing can be heard of what it says; None: it says nothing
+        )
         self._empty = False  # and got a turn without a sound
         self._hurry = False  # so that the next step need not wait
         self._closing = False  # an interrupted turn is still to be completed: that is no empty one
@@ -189,7 +207,11 @@ class DeadAir:
         if asked and not self._due:
             self._caller_until = max(self._caller_until, now)
         self._due = self._due or asked
-        self._since = now
+        self._since, self._mute = now, None
+
+    def sign_of_life(self, now: float) -> None:
+        """The model has told something, whatever it is."""
+        self._signed_at = now
 
     def voice(self, began: float | None, now: float) -> None:
         """There is a voice on the line, and it has been since `began`."""
@@ -199,7 +221,10 @@ class DeadAir:
         if began is not None and now - max(began, clear_from) >= self._options.least:
             if not self._due:
                 self._next = now
+                self._asked_from = max(began, clear_from)
             self.caller_spoke()
+        if self._cause is Cause.MODEL_SILENT and self._unsigned():
+            self._next = now  # it is another silence than was thought
 
     def caller_spoke(self) -> None:
         """The caller has said something to the agent."""
@@ -210,10 +235,14 @@ class DeadAir:
         """The caller waits for the agent, who was about to speak and does not."""
         self._due = True
 
-    def agent_spoke(self) -> None:
-        """The model is heard: what was waited for has come."""
-        self._due = self._empty = self._hurry = self._closing = False
-        self._reached = Step.NOTHING
+    def agent_spoke(self, *, audible: bool = True) -> None:
+        """The model is heard: what was waited for has come. Or it says nothing that anybody could hear."""
+        if audible:
+            self._mute = False
+            self._due = self._empty = self._hurry = self._closing = False
+            self._reached, self._asked_from = Step.NOTHING, None
+        elif self._mute is None:
+            self._mute = True
 
     def interrupted(self) -> None:
         """The model has ended its turn in the middle; it completes it yet."""
@@ -221,10 +250,10 @@ class DeadAir:
 
     def turn_complete(self, *, sound: bool, now: float) -> None:
         """The model's turn is over; without a sound, where there was none in it and none was taken from it."""
-        if self._due and not sound and not self._closing:
+        if self._due and (self._mute or not sound) and not self._closing:
             self._empty = self._hurry = True
             self._since = now
-        self._closing = False
+        self._closing, self._mute = False, None
 
     def tool(self, now: float) -> None:
         """A tool has been started, or has an answer."""
@@ -264,8 +293,19 @@ class DeadAir:
         if air.agent is Agent.SPEAKING:
             return Cause.STALL
         if self._due:
-            return Cause.EMPTY_TURN if self._empty else Cause.MODEL_SILENT
+            if self._empty:
+                return Cause.EMPTY_TURN
+            return Cause.NO_SIGN if self._unsigned() else Cause.MODEL_SILENT
         return Cause.CALLER_SILENT
+
+    def _unsigned(self) -> bool:
+        """Whether the model has given no sign since the caller began to say what he waits for."""
+        since = self._asked_from
+        return (
+            since is not None
+            and self._signed_at < since
+            and self._caller_until - since >= self._options.unsigned
+        )
 
     def _count(self, now: float) -> None:
         """Count the silence that has been up to now; called before anything ends it."""

@@ -29,6 +29,7 @@ class Downlink:
         self._protected = 0
         self._kept = 0
         self.dropped = 0.0  # seconds
+        self._audible = 0  # what comes behind it is silence
 
     @property
     def position(self) -> int:
@@ -44,9 +45,11 @@ class Downlink:
         """What the line gets now."""
         return self.playout.due(now)
 
-    def feed(self, pcm: Pcm24k) -> None:
+    def feed(self, pcm: Pcm24k, *, audible: bool = True) -> None:
         """Say this after all that is waiting."""
         self.dropped += self.playout.feed(self._resample.feed(pcm)) / Pcm8k.rate
+        if audible:
+            self._audible = self.position
 
     def say_whole(self, pcm: Pcm24k) -> None:
         """Say a line of our own that nothing may cut; what follows it follows without a gap."""
@@ -67,6 +70,15 @@ class Downlink:
         self.playout.drop(max(self._protected, self.playout.sent))
         self._resample.reset()
         return [Clear()] if clear else []
+
+    @property
+    def sound_until(self) -> int:
+        """Where the last of our sound is; what is queued behind it is silence."""
+        return min(self._audible, self.position)
+
+    def sound_left(self, now: float) -> float:
+        """Seconds until the last of our sound has been heard."""
+        return max(0, self.sound_until - self.playout.heard(now)) / Pcm8k.rate
 
     def unheard(self, now: float) -> bool:
         """Whether anything beyond a protected line is still to be heard."""

@@ -14,7 +14,7 @@ ready and the first words are in hand when the caller hears us.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from agent import events as e
 from agent.call.conduct import caller, life, line, model, silence, tools, voice
@@ -47,6 +47,8 @@ class CallMachine:
         if call.phase is not Phase.ENDED:
             if type(event) is not e.LineAudio:  # 50 a second, and none changes what the agent says
                 call.speak_at = now
+            if type(event) in FROM_MODEL:
+                call.air.sign_of_life(now)
             HANDLERS[type(event)](call, event, now)
         return self._flush(now)
 
@@ -121,6 +123,8 @@ class CallMachine:
 def _noted(call: CallState, event: e.AnyEvent, now: float) -> None:
     """The record has it; the call does nothing about it."""
 
+
+FROM_MODEL = frozenset(get_args(e.ModelEvent))
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     **line.HANDLERS,

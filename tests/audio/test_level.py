@@ -10,7 +10,7 @@ import pytest
 
 import agent
 from agent.audio import g711
-from agent.audio.level import MeterOptions, SpeechMeter, loudness, rms, steady
+from agent.audio.level import MeterOptions, SpeechMeter, audible, loudness, rms, steady
 from agent.events import Pcm8k
 
 FRAME = 160
@@ -120,3 +120,11 @@ def test_the_last_word_is_found_on_a_telephone_line(clip: Path, hiss: float | No
     voiced = listen(meter, heard)
     assert voiced[0] - 0.04 == pytest.approx(2.0, abs=0.12)
     assert meter.last_voiced == pytest.approx(2.0 + len(speech) / 8000, abs=0.12)
+
+
+def test_digital_silence_and_dither_cannot_be_heard() -> None:
+    assert not audible(Pcm8k(b""))
+    assert not audible(Pcm8k(bytes(320)))
+    assert not audible(noise(-78, 0.5))
+    assert audible(noise(-50, 0.5))
+    assert audible(Pcm8k(bytes(318) + (-40).to_bytes(2, "little", signed=True)))

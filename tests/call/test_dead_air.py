@@ -26,10 +26,15 @@ OPTIONS = CallOptions(greeting="Greet the caller.")
 NUDGE = e.SendText(OPTIONS.dead_air.words)
 
 
-def asks(bench: Bench, since: float, seconds: float = 1.0) -> float:
-    """The caller says something that is not answered; returns when his last word ended."""
+def asks(bench: Bench, since: float, seconds: float = 1.0, *, sign: bool = True) -> float:
+    """The caller says something that is not answered; returns when his last word ended.
+
+    The model tells that it hears somebody, unless it gives no `sign`.
+    """
     bench.caller_talks(seconds)
     bench.run(seconds)
+    if sign:
+        bench.tell(e.CallerActivity(False))
     assert bench.now > since
     return bench.now
 
@@ -334,6 +339,105 @@ def test_nor_is_one_that_answers_nobody() -> None:
     bench.tell(e.TurnComplete())
     bench.run(5.0)
     assert at(bench, NUDGE, 0.0) == []
+
+
+# ---- a reply that cannot be heard
+
+
+def mute(seconds: float) -> e.ModelAudio:
+    return e.ModelAudio(e.Pcm24k(round(seconds * 24_000) * 2), audible=False)
+
+
+def test_a_reply_of_silence_is_no_answer() -> None:
+    bench = talking()
+    end = asks(bench, bench.now)
+    bench.run(0.5)
+    bench.tell(mute(6.0))
+    bench.tell(e.AgentSaid("We open at eight."))
+    bench.tell(e.GenerationComplete())
+    bench.run(4.0)
+    assert at(bench, NUDGE, end) == [4.0]
+    assert at(bench, e.Clear(), end) == [4.0]  # what is said next need not wait for its end
+    bench.tell(e.TurnComplete())
+    bench.answer(1.0, "We open at eight.")
+    bench.run(0.5)
+    answer = bench.machine.turns.current
+    assert answer is not None and answer.first_heard is not None
+    assert answer.first_heard - end == pytest.approx(4.5, abs=0.1)
+    (silent,) = (turn for turn in bench.machine.turns.all if turn.cut)
+    assert silent.heard() == ""
+    assert dead(bench) == {"model_silent": pytest.approx(4.5, abs=0.1)}
+
+
+def test_a_turn_of_silence_is_an_empty_one() -> None:
+    bench = talking()
+    end = asks(bench, bench.now)
+    bench.run(0.5)
+    bench.tell(mute(1.0))
+    bench.tell(e.GenerationComplete())
+    bench.run(1.0)
+    bench.tell(e.TurnComplete())
+    bench.run(1.0)
+    assert at(bench, NUDGE, end) == [2.0]
+
+
+def test_silence_at_the_end_of_a_reply_makes_it_no_empty_one() -> None:
+    bench = talking()
+    asks(bench, bench.now)
+    bench.answer(1.0, "We open at eight.", complete=False)
+    bench.tell(mute(0.5))
+    bench.tell(e.GenerationComplete())
+    bench.run(1.6)
+    end = asks(bench, bench.now, 0.3)
+    bench.tell(e.TurnComplete())
+    bench.run(3.0)
+    assert at(bench, NUDGE, end) == []
+
+
+# ---- a model that gives no sign
+
+
+def test_words_of_which_the_model_gives_no_sign_are_heard_by_another_session() -> None:
+    bench = talking()
+    bench.tell(e.ModelHandle("h1", resumable=True))
+    bench.run(0.1)
+    end = asks(bench, bench.now, 1.2, sign=False)
+    bench.run(6.0)
+    assert said(bench, end) == [(MOMENT.text, 2.5)]  # the caller is told within 3 s ...
+    assert at(bench, NUDGE, end) == []
+    assert len(bench.all(e.OpenModel)) == 2
+    left = bench.times(e.OpenModel)[1] + 100.0 - end
+    assert left == pytest.approx(2.5 + 0.5 + 1.5, abs=0.05)  # ... and it is decided by then
+    bench.tell(e.ModelReady(0.5))
+    again = bench.now
+    bench.run(1.5)
+    sent = sum(
+        command.pcm.seconds
+        for t, command in bench.log
+        if t >= again and isinstance(command, e.SendAudio)
+    )
+    assert sent > 1.2 + 1.0
+    assert dead(bench) == {"no_sign": 2.5, "no_session": 3.0, "model_silent": 1.5}
+
+
+def test_a_sign_that_comes_late_keeps_the_session() -> None:
+    bench = talking()
+    end = asks(bench, bench.now, 1.2, sign=False)
+    bench.run(3.2)
+    bench.tell(e.CallerSaid("When do you open?"))
+    bench.run(2.0)
+    assert said(bench, end) == [(MOMENT.text, 2.5)]
+    assert len(bench.all(e.OpenModel)) == 1
+    bench.run(2.0)
+    assert at(bench, NUDGE, end) == [7.0]
+
+
+def test_of_a_short_word_no_sign_is_expected() -> None:
+    bench = talking()
+    end = asks(bench, bench.now, 0.6, sign=False)
+    bench.run(4.5)
+    assert said(bench, end) == []
+    assert at(bench, NUDGE, end) == [4.0]
 
 
 # ---- a reply that stalls

@@ -18,15 +18,23 @@ def break_silence(call: CallState, now: float) -> None:
     """Do what is due about a silence, and find out when the next step is."""
     while (step := call.air.look(weather(call, now), now)) is not Step.NOTHING:
         call.speak_at = now
+        drop_silence(call, now)
         STEPS[step](call, now)
+
+
+def drop_silence(call: CallState, now: float) -> None:
+    """A reply may be nothing but silence: what is said next need not wait for its end."""
+    if call.downlink.unheard(now):
+        call.out.extend(call.downlink.cut(now))
+        call.turns.cut(call.downlink.sound_until)
 
 
 def weather(call: CallState, now: float) -> Air | None:
     """What silence is judged by; None where nobody is expected to speak, or another timer watches for it."""
     if call.phase is not Phase.TALKING or Timer.SPEAK in call.timers:
         return None
-    unplayed = call.downlink.playout.unplayed(now)
-    return Air(unplayed, call.turns.state, len(call.tools) > 0, call.leg.ready)
+    left = call.downlink.sound_left(now)
+    return Air(left, call.turns.state, len(call.tools) > 0, call.leg.ready)
 
 
 def nudge(call: CallState, now: float) -> None:

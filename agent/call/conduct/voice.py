@@ -23,11 +23,11 @@ def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
     if call.phase is Phase.ENDING and call.reason != "agent_hung_up":
         return  # our own last line is the last
     call.timers.pop(Timer.SPEAK, None)
-    call.air.agent_spoke()
+    call.air.agent_spoke(audible=event.audible)
     turn = call.turns.reply_audio(now, call.downlink.position)
     if turn.first_byte == now:
         call.uplink.answering()
-    call.downlink.feed(event.pcm)
+    call.downlink.feed(event.pcm, audible=event.audible)
     turn.end = call.downlink.position
     life.answer(call, now)
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import msgspec
 
 from agent.audio.framing import Samples
+from agent.audio.level import audible
 from agent.errors import Fate, OwnFault
 from agent.events import (
     AgentSaid,
@@ -448,7 +449,8 @@ class GeminiSession:
                 continue
             pcm = self._samples.feed(part.inline_data.data)
             if pcm:
-                events.append(ModelAudio(Pcm24k(pcm)))
+                sound = Pcm24k(pcm)
+                events.append(ModelAudio(sound, audible(sound)))
 
     def _is_speech(self, blob: Blob) -> bool:
         """Whether it is sound at a rate that we play; what is not is counted and skipped."""
