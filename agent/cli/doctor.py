@@ -168,7 +168,7 @@ async def _setups(
     from agent.tools.base import CallInfo
 
     agents = readable_agents(settings, here)
-    toolkit = Toolkit(agents_folder(settings.pickup_agents, here))
+    toolkit = Toolkit(agents_folder(settings.pickup_agents, here), secret=settings.secret)
     found: list[tuple[str, Finding, float]] = []
     seen = []
     if settings.api_key is None and not stand_in(settings):

@@ -89,7 +89,9 @@ class Building:
             lines = LineStore(settings.data_dir / "lines")
             database = Database(settings.database)
             effects = Effects(database)
-            toolkit = Toolkit(self.agents.folder, journal=DatabaseJournal(effects, wall))
+            toolkit = Toolkit(
+                self.agents.folder, journal=DatabaseJournal(effects, wall), secret=settings.secret
+            )
             wiring = Wiring(
                 settings=settings,
                 agents=self.agents,
@@ -127,6 +129,7 @@ class Building:
                 yield
             finally:
                 await board.close()
+                await toolkit.close()
                 await tasks.close()
                 await records.close()
                 await database.close()

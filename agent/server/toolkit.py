@@ -7,24 +7,30 @@ operator: a caller is better served by an agent that lacks one tool than by none
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from agent.drive.tasks import Tasks
 from agent.errors import PickupError, UserError
 from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
+from agent.tools.http_tool import HttpSpec, make_http_tool
 from agent.tools.python_files import PythonFiles
 from agent.tools.python_tool import make_tool
 from agent.tools.threads import Threads
+from agent.tools.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pydantic import SecretStr
+
     from agent.config.agent_file import AgentFile
-    from agent.config.agent_tools import ToolEntry
+    from agent.config.agent_tools import Auth, HttpTool as HttpEntry, ToolEntry
     from agent.tools.base import CallInfo, Tool
     from agent.tools.effects import Journal
 
@@ -32,6 +38,10 @@ log = structlog.get_logger()
 
 LOAD_WITHIN = 2.0
 """Seconds that a caller waits for a tool that is not at hand yet; then the call begins without it."""
+
+
+GRACE = 3.0
+"""Seconds for what tools have begun to come to its end when the server stops; the rest stays unknown."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,11 @@ class Toolkit:
         folder: where the agents' files lie, and the Python modules beside them.
         ports: what built-in tools need.
         journal: where the effects of tools are written; by default it is forgotten with the process.
+        secret: a named secret of the deployment, None where it is not set.
 
     Attributes:
         journal: that one.
+        tasks: own what tools have begun and what they keep open.
     """
 
     def __init__(
@@ -63,11 +75,15 @@ class Toolkit:
         *,
         ports: Ports | None = None,
         journal: Journal | None = None,
+        secret: Callable[[str], SecretStr | None] = lambda name: None,
     ) -> None:
         self.journal = journal or MemoryJournal()
+        self.tasks = Tasks("tools", lambda child, error: log.error(child, exc_info=error))
         self._ports = ports or Ports()
         self._files = PythonFiles(folder, log.error)
         self._threads = Threads()
+        self._web = Web()
+        self._secret = secret
         self._told: set[str] = set()
 
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
@@ -98,7 +114,38 @@ class Toolkit:
                 f"load {source}", lambda: self._files.functions(source)
             )
             return [make_tool(function, info, self._threads) for function in functions]
+        if entry.http is not None:
+            return [self._http(entry.http)]
         raise UserError(f"this server cannot make {_source(entry)}")
+
+    def _http(self, http: HttpEntry) -> Tool:
+        spec = HttpSpec(**{name: getattr(http, name) for name in HttpSpec.__struct_fields__})
+        return make_http_tool(spec, self._secret_headers(http.auth), self._web)
+
+    def _secret_headers(self, auth: Auth | None) -> dict[str, str]:
+        """The header that proves who asks.
+
+        Raises:
+            UserError: the secret is not set.
+        """
+        if auth is None:
+            return {}
+        held = self._secret(auth.secret)
+        if held is None:
+            raise UserError(f"the secret {auth.secret} is not set")
+        secret = held.get_secret_value()
+        match auth.scheme:
+            case "bearer":
+                return {"Authorization": f"Bearer {secret}"}
+            case "basic":
+                return {"Authorization": f"Basic {b64encode(secret.encode()).decode()}"}
+            case "header":
+                return {auth.header: secret}
+
+    async def close(self) -> None:
+        """Let what tools have begun come to its end, and let go of what they have opened."""
+        await self.tasks.close(grace=GRACE)
+        await self._web.close()
 
     def _add(self, agent: AgentFile, tool: Tool, made: dict[str, Tool]) -> None:
         name = tool.declaration.name

@@ -110,8 +110,8 @@ class Wiring:
         return await self.toolkit.tools(agent, info)
 
     def effects(self, info: CallInfo, failed: Callable[[str, BaseException], None]) -> Effects:
-        """What this call's tools do to the world; the server owns it, so that a call's end does not cut it short."""
-        return Effects(info.id, self.toolkit.journal, self.tasks, failed)
+        """What this call's tools do to the world; the toolkit owns it, so that a call's end does not cut it short."""
+        return Effects(info.id, self.toolkit.journal, self.toolkit.tasks, failed)
 
     def model(
         self,

@@ -9,6 +9,8 @@ import pytest
 import structlog
 
 from agent.config.agent_yaml import parse_agent
+from agent.config.settings import Settings
+from agent.errors import ToolFailed
 from agent.server import toolkit as room
 from agent.server.journal import DatabaseJournal
 from agent.server.toolkit import BUILT_IN, Ports, Toolkit
@@ -16,6 +18,7 @@ from agent.storage.database import Database
 from agent.storage.effects import Effects
 from agent.tools.base import CallInfo
 from agent.tools.effects import Done, Unknown
+from agent.tools.http_tool import HttpTool
 from tests.server.bench import AGENT
 
 if TYPE_CHECKING:
@@ -93,6 +96,47 @@ async def test_a_module_that_takes_long_to_load_costs_the_call_only_itself(
         assert await names(kit, "python: slow", "end_call") == ["end_call"]
     gate.set()
     assert [line["why"] for line in logs] == ["slow is not there after 0.05 s"]
+
+
+HTTP = """tools:
+  - http:
+      name: order
+      description: Look an order up.
+      url: http://127.0.0.1:1/orders/{id}
+      parameters: {type: object, properties: {id: {type: string}}, required: [id]}
+      auth: {secret: CRM_TOKEN, scheme: SCHEME, header: X-Key}
+"""
+
+
+@pytest.mark.parametrize(
+    ("scheme", "header"),
+    [
+        ("bearer", {"Authorization": "Bearer us:er"}),
+        ("basic", {"Authorization": "Basic dXM6ZXI="}),
+        ("header", {"X-Key": "us:er"}),
+    ],
+)
+async def test_an_endpoint_proves_who_asks_by_a_named_secret(
+    scheme: str, header: dict[str, str]
+) -> None:
+    settings = Settings.load({"CRM_TOKEN": "us:er"})
+    kit = Toolkit(secret=settings.secret)
+    agent = parse_agent(AGENT + HTTP.replace("SCHEME", scheme), "desk.yaml")
+    (tool,) = await kit.tools(agent, INFO)
+    assert isinstance(tool, HttpTool)
+    assert tool._secrets == header
+    assert tool.declaration.name == "order"
+    with pytest.raises(ToolFailed, match="order cannot be reached"):  # a private address
+        await tool.run({"id": "7"})
+    await kit.close()
+
+
+async def test_a_secret_that_is_not_set_costs_its_tool() -> None:
+    kit = Toolkit()
+    agent = parse_agent(AGENT + HTTP.replace("SCHEME", "bearer"), "desk.yaml")
+    with structlog.testing.capture_logs() as logs:
+        assert await kit.tools(agent, INFO) == ()
+    assert [line["why"] for line in logs] == ["the secret CRM_TOKEN is not set"]
 
 
 async def test_the_journal_is_the_databases(tmp_path: Path) -> None:
