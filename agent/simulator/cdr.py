@@ -121,3 +121,18 @@ class CallRecord(msgspec.Struct, kw_only=True):
     def happened(self, what: str) -> list[str]:
         """The details of everything of one kind, in order."""
         return [one.detail for one in self.happenings if one.what == what]
+
+
+def together(one: CallRecord, other: CallRecord, now: float) -> float:
+    """Seconds that two calls' phones were connected to each other, by <Dial> or in a conference."""
+    return sum(
+        max(0.0, min(_until(a, now), _until(b, now)) - max(a.from_s, b.from_s))
+        for a in one.connections
+        for b in other.connections
+        if (a.by == b.by == "conference" and a.to == b.to)
+        or (a.by == b.by == "dial" and (a.to, b.to) == (other.sid, one.sid))
+    )
+
+
+def _until(connection: Connection, now: float) -> float:
+    return now if connection.until_s is None else connection.until_s

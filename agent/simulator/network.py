@@ -6,27 +6,30 @@ call what the REST API asks for (`update_call`). `rest` is its door.
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from agent.simulator import twiml
 from agent.simulator.call_options import CallOptions
 from agent.simulator.callee import Directory
 from agent.simulator.cdr import HungUpBy
 from agent.simulator.clock import now
+from agent.simulator.conference import Conference
+from agent.simulator.dialling import dial_people
 from agent.simulator.outbound import Order, OutboundCall
-from agent.simulator.webhooks import origin
+from agent.simulator.webhooks import origin, webhooks
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Iterator, Sequence
 
-    from agent.simulator import twiml
     from agent.simulator.cdr import CallRecord
     from agent.simulator.clock import Owner
     from agent.simulator.program import Call, Program
-    from agent.simulator.report import AnyCallEvent
+    from agent.simulator.report import AnyCallEvent, Notice
     from agent.simulator.ticker import Ticker
 
 MOST_CALLS = 10_000
@@ -67,6 +70,7 @@ class Network:
     Attributes:
         directory: who is at which number; may be changed while the network runs.
         calls: by SID, in the order in which they were placed.
+        conferences: by SID. notices: what went wrong with telling of them.
     """
 
     def __init__(
@@ -92,6 +96,9 @@ class Network:
         self._ticker = ticker
         self._owner = owner
         self._emit = emit or _ignore
+        self.conferences: dict[str, Conference] = {}
+        self.notices: list[Notice] = []
+        self._untold: deque[tuple[str, dict[str, str]]] = deque()  # some for each joining call
         self._next_slot = 0.0
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -181,8 +188,44 @@ class Network:
         return True
 
     async def dial(self, program: Program, verb: twiml.Dial) -> dict[str, str]:
-        """Run <Dial> to its end; returns what its action is told."""
-        return {"DialCallStatus": program.ground.options.dial_status}
+        """Run <Dial> to its end; returns what its action is told.
+
+        Raises:
+            TwimlError: 13214 the caller id is not the customer's, 13000 the conference is full.
+        """
+        if verb.room is None:
+            return await dial_people(self, program, verb)
+        conference = self.conference(verb.room)
+        if len(conference.participants) >= verb.room.most:
+            raise twiml.TwimlError(13000, f"conference {verb.room.name!r} is full")
+        await conference.hold_in(program, verb.room)
+        return {"DialCallStatus": "answered", "DialBridged": "true"}
+
+    def conference(self, room: twiml.Room) -> Conference:
+        """The conference of a name that is not over; a new one where there is none."""
+        for known in self.conferences.values():
+            if known.name == room.name and known.status != "completed":
+                return known
+        made = Conference(room, self.options.account_sid, self._tell)
+        self.conferences[made.sid] = made
+        return made
+
+    def _tell(self, url: str, form: dict[str, str]) -> None:
+        """Post to a URL behind all that was told before."""
+        self._untold.append((url, form))
+        if len(self._untold) == 1:
+            self._owner.start(self._tell_all(), "conference-callbacks")
+
+    async def _tell_all(self) -> None:
+        options = self.options
+        while self._untold:
+            url, form = self._untold[0]
+            public = origin(url)
+            reach = options.reach.get(public, public)
+            async with webhooks(options.auth_token, reach, public) as hooks:
+                if (notice := await hooks.tell(url, form)) is not None:
+                    self.notices.append(notice)
+            self._untold.popleft()
 
 
 def _ignore(event: AnyCallEvent) -> None:

@@ -19,7 +19,7 @@ from agent.simulator import twiml
 from agent.simulator.bad_line import BadLine
 from agent.simulator.call_options import START_DELAY_S
 from agent.simulator.cdr import HungUpBy
-from agent.simulator.clock import now
+from agent.simulator.clock import now, wall
 from agent.simulator.leg import Leg, LegEnd
 from agent.simulator.media_stream import StreamWriter
 from agent.simulator.report import Ended, LegReport, NetworkSpeaks, Notice, TwimlAnswered
@@ -235,6 +235,8 @@ class Program:
     async def _execute(self, verb: twiml.Verb) -> list[twiml.Verb] | None:
         """Run one verb; returns the document to go on with, or None for the present one."""
         self.ground.record.note(now(), "verb", type(verb).__name__)
+        if not (isinstance(verb, twiml.Reject) or _rings_on(verb)):
+            self.pick_up()
         match verb:
             case twiml.Say() | twiml.Play():
                 await self._speak(verb)
@@ -244,12 +246,43 @@ class Program:
                 return await self.document(url)
             case twiml.Dial():
                 return await self._dial(verb)
+            case twiml.Gather():
+                return await self._gather(verb)
             case twiml.Connect():
                 return await self._connect(verb)
             case _:  # <Reject>
                 self.ground.report.ended = Ended.REJECTED
                 self.end(HungUpBy.TWIML)
         return None
+
+    def pick_up(self) -> None:
+        """The phone rings no longer; nothing happens where it was answered before."""
+        record = self.ground.record
+        if record.answered_wall_s is None:
+            record.status = "in-progress"
+            record.answered_wall_s = wall()
+            record.note(now(), "status", record.status)
+
+    async def _gather(self, verb: twiml.Gather) -> list[twiml.Verb] | None:
+        """Ask for keys; returns what the action answers, None where no key was pressed."""
+        keys = self.ground.phone.keys
+        for prompt in verb.prompts:
+            await self._execute(prompt)
+        digits = ""
+        if keys and keys[0].after_s <= verb.timeout_s:
+            press = keys.popleft()
+            await self.wait(now() + press.after_s)
+            digits, _, _ = press.digits.partition(verb.finish or "none")
+            digits = digits[: verb.most or None]
+            complete = len(digits) == verb.most or digits != press.digits
+            self.ground.record.note(now(), "pressed", press.digits)
+        else:
+            complete = False
+        if not complete:
+            await self.wait(now() + verb.timeout_s)
+        if not digits or self.left:
+            return None
+        return await self.document(verb.action, {"Digits": digits})
 
     async def _speak(self, verb: twiml.Say | twiml.Play) -> None:
         """Speak a text, or fetch what <Play> names as Twilio would before the caller hears it."""
@@ -270,7 +303,7 @@ class Program:
     async def _dial(self, verb: twiml.Dial) -> list[twiml.Verb] | None:
         ground = self.ground
         ground.report.ended = Ended.TRANSFERRED
-        told = {"DialCallStatus": ground.options.dial_status}
+        told = {"DialCallStatus": ground.options.dial_status, "DialBridged": "false"}
         if ground.exchange is not None:
             told = await ground.exchange.dial(self, verb)
         if verb.action is None or self._ended_by is not None:
@@ -346,3 +379,7 @@ class Program:
         seed = str(self._random.random() if options.seed is None else options.seed)
         bad_line = BadLine(written, seed, len(ground.report.legs) + 1) if written else None
         return Leg(record, writer, ground.phone, ground.report, ground.emit, bad_line)
+
+
+def _rings_on(verb: twiml.Verb) -> bool:
+    return isinstance(verb, twiml.Dial) and verb.answer_on_bridge

@@ -4,6 +4,7 @@
     GET  /2010-04-01/Accounts/{account}/Calls.json          list them
     GET  /2010-04-01/Accounts/{account}/Calls/{call}.json   look at one
     POST /2010-04-01/Accounts/{account}/Calls/{call}.json   hang up, cancel, or replace its TwiML
+    .../Conferences, .../Participants                       see `rest_conferences`
     GET  /stats                                             what the stand-in knows (not Twilio's)
 
 Sources: Twilio, "REST API: requests, responses" and "Call resource".
@@ -28,7 +29,8 @@ from agent.errors import UserError
 from agent.simulator import rest_forms
 from agent.simulator.clock import Owner
 from agent.simulator.network import Network
-from agent.simulator.rest_forms import ApiError, Fields
+from agent.simulator.rest_conferences import Asked, conferences
+from agent.simulator.rest_forms import VERSION, ApiError, Fields, missing
 from agent.simulator.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -40,7 +42,6 @@ if TYPE_CHECKING:
     from agent.simulator.program import Call
     from agent.simulator.report import AnyCallEvent
 
-VERSION = "2010-04-01"
 ACCOUNT = re.compile(rf"/{VERSION}/Accounts/([^/]+)(/.*)")
 CALL = re.compile(r"/Calls/([^/]+)\.json")
 FORM_BYTES = 64 * 1024
@@ -89,6 +90,7 @@ class Rest:
         return {
             "calls": [call.record for call in self._network.calls.values()],
             "reports": [call.report for call in self._network.calls.values()],
+            "conferences": {one.sid: one.status for one in self._network.conferences.values()},
             "refused": [error.body() for error in self.refused],
         }
 
@@ -107,23 +109,25 @@ class Rest:
             raise ApiError(20003, "Authenticate", 401)
         found = ACCOUNT.fullmatch(request.path)
         if found is None or found[1] != options.account_sid:
-            raise _missing(request)
+            raise missing(request.path)
         return found[2]
 
     async def _route(self, request: web.Request, rest: str) -> web.Response:
         if rest == "/Calls.json" and request.method == "POST":
-            return self._place(await _form(request))
+            return self._place((await _read(request)).form)
         if rest == "/Calls.json" and request.method == "GET":
             return self._list(request)
+        if rest.startswith("/Conferences"):
+            return _json(*conferences(self._network, await _read(request), rest))
         found = CALL.fullmatch(rest)
         call = self._network.calls.get(found[1]) if found else None
         if call is None:
-            raise _missing(request)
+            raise missing(request.path)
         if request.method == "GET":
             return _json(resource(call.record))
         if request.method != "POST":
             raise ApiError(20004, "Method not allowed", 405)
-        return self._update(request, call, await _form(request))
+        return self._update(request, call, (await _read(request)).form)
 
     def _place(self, form: Mapping[str, list[str]]) -> web.Response:
         network = self._network
@@ -179,7 +183,7 @@ class Rest:
         if verbs and not self._network.replace(call, verbs):
             raise ApiError(21220, "Call is not in-progress. Cannot redirect.")
         if status and call.record.over:
-            raise _missing(request)
+            raise missing(request.path)
         if status == "completed":
             self._network.complete(call)
         elif status:
@@ -243,21 +247,20 @@ def _credentials(header: str) -> bytes:
         return b""
 
 
-def _missing(request: web.Request) -> ApiError:
-    return ApiError(20404, f"The requested resource {request.path} was not found", 404)
-
-
-async def _form(request: web.Request) -> dict[str, list[str]]:
+async def _read(request: web.Request) -> Asked:
     kind = request.content_type
-    if kind != "application/x-www-form-urlencoded":
-        raise ApiError(20001, f"the body is {kind}, not a form", 415)
     form: dict[str, list[str]] = {}
-    for name, value in (await request.post()).items():
-        form.setdefault(name, []).append(str(value))
-    return form
+    if request.method == "POST":
+        if kind != "application/x-www-form-urlencoded":
+            raise ApiError(20001, f"the body is {kind}, not a form", 415)
+        for name, value in (await request.post()).items():
+            form.setdefault(name, []).append(str(value))
+    return Asked(request.method, request.path, form, dict(request.query))
 
 
 def _json(body: object, status: int = 200) -> web.Response:
+    if status == 204:
+        return web.Response(status=status)
     return web.Response(
         body=msgspec.json.encode(body), status=status, content_type="application/json"
     )
@@ -298,7 +301,7 @@ async def serving(
         rest = Rest(network)
         app = web.Application(client_max_size=FORM_BYTES)
         app.router.add_route("*", "/{path:.*}", rest.answer)
-        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        runner = web.AppRunner(app, shutdown_timeout=0.02, access_log=None)
         await runner.setup()
         try:
             try:

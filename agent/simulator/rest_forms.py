@@ -17,11 +17,9 @@ from agent.simulator.outbound import Order
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-E164 = re.compile(r"\+[1-9]\d{6,14}")
-SIP = re.compile(r"sips?:[^\s@:;]+@[A-Za-z0-9.\[\]:-]+(;[^\s?]*)?(\?\S*)?")
 CLIENT = re.compile(r"client:[A-Za-z0-9_.@+-]{1,256}")
-EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
 TWIML_MAX_CHARS = 4000
+VERSION = "2010-04-01"
 ERRORS_DOC = "https://www.twilio.com/docs/errors/"
 
 
@@ -45,6 +43,11 @@ class ApiError(Exception):
             "more_info": f"{ERRORS_DOC}{self.code}",
             "status": self.status,
         }
+
+
+def missing(path: str) -> ApiError:
+    """The error of what is not there."""
+    return ApiError(20404, f"The requested resource {path} was not found", 404)
 
 
 class Fields:
@@ -91,6 +94,14 @@ class Fields:
             raise ApiError(20001, f"{name} is {word!r}, not one of {', '.join(allowed)}")
         return word
 
+    def flag(self, name: str, *, default: bool) -> bool:
+        """True or false.
+
+        Raises:
+            ApiError: 20001 it is neither.
+        """
+        return self.choice(name, str(default).lower(), ("true", "false")) == "true"
+
     def url(self, name: str, code: int) -> str:
         """An absolute URL, or nothing.
 
@@ -115,6 +126,8 @@ class Fields:
 
 
 _METHODS = {
+    "ConferenceStatusCallback": "ConferenceStatusCallbackMethod",
+    "HoldUrl": "HoldMethod",
     "Url": "Method",
     "FallbackUrl": "FallbackMethod",
     "StatusCallback": "StatusCallbackMethod",
@@ -122,12 +135,17 @@ _METHODS = {
 }
 
 
-def order(form: Mapping[str, Sequence[str]], numbers: frozenset[str]) -> tuple[Order, str]:
+def order(
+    form: Mapping[str, Sequence[str]],
+    numbers: frozenset[str],
+    instead: tuple[twiml.Verb, ...] = (),
+) -> tuple[Order, str]:
     """Read what `POST Calls.json` asks for.
 
     Args:
         form: its fields.
         numbers: the customer's own, which alone may call; empty: any may.
+        instead: what is run, where the order has no `Url` or `Twiml` to say it.
 
     Returns:
         The order, and a URL of the customer's ("" where it names none).
@@ -138,19 +156,21 @@ def order(form: Mapping[str, Sequence[str]], numbers: frozenset[str]) -> tuple[O
     fields = Fields(form)
     to = _to(fields.one("To"))
     from_ = _from(fields.one("From"), to, numbers)
-    verbs, url = instructions(fields)
+    verbs, url = (instead, "") if instead else instructions(fields)
     if not verbs:
         raise ApiError(21205, "Url parameter is required.")
     fields.url("FallbackUrl", 21205)
     callback = fields.url("StatusCallback", 21609)
     events = fields.many("StatusCallbackEvent")
     for event in events:
-        if event not in EVENTS:
-            raise ApiError(21626, f"StatusCallbackEvent {event!r} is none of {sorted(EVENTS)}")
+        if event not in twiml.CALL_EVENTS:
+            raise ApiError(
+                21626, f"StatusCallbackEvent {event!r} is none of {sorted(twiml.CALL_EVENTS)}"
+            )
     detection = _detection(fields)
     digits = fields.one("SendDigits")
     if digits.strip("0123456789*#wW"):
-        raise ApiError(13224, f"SendDigits is {digits!r}: 0 to 9, *, # and w only")
+        raise ApiError(20001, f"SendDigits is {digits!r}: 0 to 9, *, # and w only")
     placed = Order(
         to=to,
         from_=from_,
@@ -191,7 +211,7 @@ def instructions(fields: Fields) -> tuple[tuple[twiml.Verb, ...], str]:
 def _to(to: str) -> str:
     if not to:
         raise ApiError(21201, "No 'To' number is specified")
-    if not any(kind.fullmatch(to) for kind in (E164, SIP, CLIENT)):
+    if not any(kind.fullmatch(to) for kind in (twiml.E164, twiml.SIP, CLIENT)):
         raise ApiError(21211, f"The phone number you are attempting to call, {to}, is not valid.")
     return to
 
@@ -199,9 +219,9 @@ def _to(to: str) -> str:
 def _from(from_: str, to: str, numbers: frozenset[str]) -> str:
     if not from_:
         raise ApiError(21213, "No 'From' number is specified")
-    if E164.fullmatch(to) and not E164.fullmatch(from_):
+    if twiml.E164.fullmatch(to) and not twiml.E164.fullmatch(from_):
         raise ApiError(21212, f"The phone number provided, {from_}, is not a valid 'From' number.")
-    if E164.fullmatch(from_) and numbers and from_ not in numbers:
+    if twiml.E164.fullmatch(from_) and numbers and from_ not in numbers:
         raise ApiError(
             21210,
             f"The source phone number provided, {from_}, is not yet verified for your account.",

@@ -102,19 +102,11 @@ class TelephoneCall:
         url = self._options.url
         if urlsplit(url).scheme in {"ws", "wss"}:
             twiml.check_stream_url(url)
-            self._answered()
             public = hooks.public.replace("http", "ws", 1) + urlsplit(url).path
             return await program.run([twiml.Connect(public, {}, None)])
         path = urlsplit(url).path
         path = "/twilio/voice" if path in {"", "/"} else url.removeprefix(self._reach)
-        verbs = await program.document(hooks.public + path)
-        self._answered()
-        return await program.run(verbs)
-
-    def _answered(self) -> None:
-        self.record.status = "in-progress"
-        self.record.answered_wall_s = wall()
-        self.record.note(now(), "answered")
+        return await program.run(await program.document(hooks.public + path))
 
     async def _report_status(self, ground: Ground, url: str) -> None:
         """Tell the status callback that the call is over; its answer changes nothing."""

@@ -1,4 +1,4 @@
-"""TwiML, read as strictly as Twilio's pages describe it: verbs as values, each error by its code.
+"""TwiML, read as strictly as Twilio's pages describe it: each error by its code.
 
 Pure. Known here are the verbs that a call to an agent meets; the rest of Twilio's vocabulary would
 do nothing in a stand-in, so it is refused by name instead of skipped in silence.
@@ -7,89 +7,64 @@ Sources: Twilio, "TwiML for Programmable Voice", and the pages of the error code
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from xml.etree import ElementTree
 
-import msgspec
-
-from agent.simulator.report import Violation
+from agent.simulator.twiml_verbs import (
+    Connect,
+    Dial,
+    Gather,
+    Hangup,
+    Pause,
+    Play,
+    Redirect,
+    Reject,
+    Room,
+    Say,
+    Target,
+    TwimlError,
+    Verb,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from xml.etree.ElementTree import Element
 
+__all__ = [
+    "Connect",
+    "Dial",
+    "Gather",
+    "Hangup",
+    "Pause",
+    "Play",
+    "Redirect",
+    "Reject",
+    "Room",
+    "Say",
+    "Target",
+    "TwimlError",
+    "Verb",
+    "check_stream_url",
+    "is_loopback",
+    "parse",
+]
+
 BODY_MAX_BYTES = 64 * 1024
 PARAMETER_MAX_CHARS = 500
-ERRORS_DOC = "https://www.twilio.com/docs/api/errors/"
+DIALLED_MAX = 10
+ROOM_NAME_MAX = 128
+E164 = re.compile(r"\+[1-9]\d{6,14}")
+SIP = re.compile(r"sips?:[^\s@:;]+@[A-Za-z0-9.\[\]:-]+(;[^\s?]*)?(\?\S*)?")
+CALL_EVENTS = frozenset({"initiated", "ringing", "answered", "completed"})
+ROOM_EVENTS = frozenset({"start", "end", "join", "leave", "mute", "hold"})
 STREAM_DOC = "https://www.twilio.com/docs/voice/twiml/stream"
 
 
-class TwimlError(Exception):
-    """A document that Twilio would not run.
-
-    Attributes:
-        code: as Twilio's Debugger names it.
-    """
-
-    def __init__(self, code: int, detail: str, doc: str = "") -> None:
-        super().__init__(f"{code}: {detail}")
-        self.code = code
-        self.violation = Violation(f"twiml-{code}", doc or f"{ERRORS_DOC}{code}", detail)
-
-
-class Say(msgspec.Struct, frozen=True):
-    """Speak `text` with the network's own voice."""
-
-    text: str
-
-
-class Play(msgspec.Struct, frozen=True):
-    """Play the file at `url`, or the tones of `digits`."""
-
-    url: str
-    digits: str = ""
-
-
-class Pause(msgspec.Struct, frozen=True):
-    """Wait `seconds`."""
-
-    seconds: float
-
-
-class Hangup(msgspec.Struct, frozen=True):
-    """End the call."""
-
-
-class Reject(msgspec.Struct, frozen=True):
-    """Refuse the call without answering it: `rejected` or `busy`."""
-
-    reason: str
-
-
-class Redirect(msgspec.Struct, frozen=True):
-    """Go on with the TwiML at `url`."""
-
-    url: str
-
-
-class Dial(msgspec.Struct, frozen=True):
-    """Connect the caller to somebody else; `action` is asked when that ends."""
-
-    to: str
-    action: str | None
-
-
-class Connect(msgspec.Struct, frozen=True):
-    """Connect the call to a bidirectional media stream; `action` is asked when it ends."""
-
-    stream_url: str
-    parameters: dict[str, str]
-    action: str | None
-
-
-Verb = Say | Play | Pause | Hangup | Reject | Redirect | Dial | Connect
-
+_PARTY = frozenset(
+    {"url", "method", "statusCallback", "statusCallbackEvent", "statusCallbackMethod"}
+)
 ATTRIBUTES: dict[str, frozenset[str]] = {
     "Response": frozenset(),
     "Say": frozenset({"voice", "language", "loop"}),
@@ -99,11 +74,27 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
     "Reject": frozenset({"reason"}),
     "Redirect": frozenset({"method"}),
     "Dial": frozenset({"action", "method", "timeout", "callerId", "answerOnBridge", "timeLimit"}),
+    "Gather": frozenset({"action", "method", "numDigits", "timeout", "finishOnKey", "input"}),
     "Connect": frozenset({"action", "method"}),
     "Stream": frozenset({"url", "name", "track", "statusCallback", "statusCallbackMethod"}),
     "Parameter": frozenset({"name", "value"}),
-    "Number": frozenset({"url", "method", "statusCallback", "statusCallbackEvent"}),
-    "Sip": frozenset({"url", "method", "statusCallback", "statusCallbackEvent"}),
+    "Number": _PARTY | {"sendDigits"},
+    "Sip": _PARTY | {"username", "password"},
+    "Conference": frozenset(
+        {
+            "beep",
+            "endConferenceOnExit",
+            "maxParticipants",
+            "muted",
+            "participantLabel",
+            "startConferenceOnEnter",
+            "statusCallback",
+            "statusCallbackEvent",
+            "statusCallbackMethod",
+            "waitMethod",
+            "waitUrl",
+        }
+    ),
 }
 """The attributes of each known element; another one is a schema warning (12200), here an error."""
 
@@ -168,24 +159,121 @@ def _redirect(element: Element, base_url: str) -> Redirect:
 def _spoken(element: Element, base_url: str) -> Say | Play:
     _check(element, children=False)
     text = (element.text or "").strip()
-    digits = element.get("digits", "")
+    digits = _digits(element, "digits")
     if bool(text) == bool(digits):
         raise TwimlError(12200, f"<{element.tag}> says nothing, or two things")
-    if digits.strip("0123456789*#wW"):
-        raise TwimlError(13224, f"<Play digits={digits!r}>: 0 to 9, *, # and w only")
     if digits:
         return Play("", digits)
     return Say(text) if element.tag == "Say" else Play(_absolute(base_url, text))
 
 
 def _dial(element: Element, base_url: str) -> Dial:
-    _check(element)
-    for child in element:
-        if child.tag not in {"Number", "Sip"}:
-            raise TwimlError(12200, f"<{child.tag}> inside <Dial>")
-        _check(child, children=False)
-    target = element[0] if len(element) else element
-    return Dial((target.text or "").strip(), _action(element, base_url))
+    rooms = [child for child in element if child.tag == "Conference"]
+    words = (element.text or "").strip()
+    _check(element, text=not len(element))
+    if len(rooms) > 1 or (rooms and len(element) > 1) or len(element) > DIALLED_MAX:
+        raise TwimlError(12200, "<Dial> holds one <Conference>, or up to ten parties")
+    targets = [_target(child, base_url) for child in element if child.tag != "Conference"]
+    if not len(element):
+        targets = [Target(to=_number(words))]
+    return Dial(
+        targets=tuple(targets),
+        room=_room(rooms[0], base_url) if rooms else None,
+        action=_action(element, base_url),
+        timeout_s=_whole(element, "timeout", 30, range(1, 601)),
+        time_limit_s=_whole(element, "timeLimit", 14_400, range(1, 86_401)),
+        answer_on_bridge=_flag(element, "answerOnBridge", default=False),
+        caller_id=element.get("callerId", ""),
+    )
+
+
+def _target(element: Element, base_url: str) -> Target:
+    if element.tag not in {"Number", "Sip"}:
+        raise TwimlError(12200, f"<{element.tag}> inside <Dial>")
+    _check(element, children=False)
+    to = (element.text or "").strip()
+    if element.tag == "Sip" and not SIP.fullmatch(to):
+        raise TwimlError(13223, f"<Sip>: {to!r} is no SIP address")
+    whisper, callback = element.get("url"), element.get("statusCallback")
+    return Target(
+        to=to if element.tag == "Sip" else _number(to),
+        whisper=_absolute(base_url, whisper) if whisper else "",
+        status_callback=_absolute(base_url, callback) if callback else "",
+        events=_events(element, CALL_EVENTS) or frozenset({"completed"}),
+        send_digits=_digits(element, "sendDigits"),
+    )
+
+
+def _number(text: str) -> str:
+    if not E164.fullmatch(text):
+        raise TwimlError(13223, f"<Number>: {text!r} is not in E.164, such as +12025550101")
+    return text
+
+
+def _room(element: Element, base_url: str) -> Room:
+    _check(element, children=False)
+    name = (element.text or "").strip()
+    if not name or len(name) > ROOM_NAME_MAX:
+        raise TwimlError(13212, f"<Conference>: a name of 1 to {ROOM_NAME_MAX} characters")
+    if wait := element.get("waitUrl"):
+        _absolute(base_url, wait)
+    callback = element.get("statusCallback")
+    return Room(
+        name=name,
+        starts=_flag(element, "startConferenceOnEnter", default=True),
+        ends=_flag(element, "endConferenceOnExit", default=False),
+        muted=_flag(element, "muted", default=False),
+        most=_whole(element, "maxParticipants", 250, range(2, 251)),
+        label=element.get("participantLabel", ""),
+        status_callback=_absolute(base_url, callback) if callback else "",
+        events=_events(element, ROOM_EVENTS),
+    )
+
+
+def _gather(element: Element, base_url: str) -> Gather:
+    _check(element, text=False)
+    action = element.get("action")
+    if action is None or element.get("input", "dtmf") != "dtmf":
+        raise TwimlError(12200, "<Gather>: this stand-in gathers keys (dtmf), and needs an action")
+    prompts = [_verb(child, base_url) for child in element]
+    return Gather(
+        action=_absolute(base_url, action),
+        prompts=tuple(verb for verb in prompts if isinstance(verb, _PROMPTS)),
+        most=_whole(element, "numDigits", 0, range(1, 100)),
+        timeout_s=_whole(element, "timeout", 5, range(1, 601)),
+        finish=element.get("finishOnKey", "#"),
+    )
+
+
+def _flag(element: Element, name: str, *, default: bool) -> bool:
+    value = element.get(name)
+    if value not in {None, "true", "false"}:
+        raise TwimlError(12200, f"<{element.tag} {name}={value!r}> is neither true nor false")
+    return default if value is None else value == "true"
+
+
+def _whole(element: Element, name: str, default: int, allowed: range) -> int:
+    value = element.get(name)
+    if value is None:
+        return default
+    if not value.isdecimal() or int(value) not in allowed:
+        between = f"{allowed.start} to {allowed.stop - 1}"
+        raise TwimlError(12200, f"<{element.tag} {name}={value!r}> is not {between}")
+    return int(value)
+
+
+def _events(element: Element, known: frozenset[str]) -> frozenset[str]:
+    events = frozenset(element.get("statusCallbackEvent", "").split())
+    if extra := sorted(events - known):
+        raise TwimlError(12200, f"<{element.tag} statusCallbackEvent>: {extra[0]!r} is none")
+    return events
+
+
+def _digits(element: Element, name: str) -> str:
+    digits = element.get(name, "")
+    if digits.strip("0123456789*#wW"):
+        raise TwimlError(12200, f"<{element.tag} {name}={digits!r}>: 0 to 9, *, # and w only")
+    return digits
 
 
 def _action(element: Element, base_url: str) -> str | None:
@@ -265,6 +353,7 @@ def _check(element: Element, *, text: bool = True, children: bool = True) -> Non
         raise TwimlError(12200, f"<{element.tag}> takes no text")
 
 
+_PROMPTS = (Say, Play, Pause)
 _READERS: dict[str, Callable[[Element, str], Verb]] = {
     "Say": _spoken,
     "Play": _spoken,
@@ -273,5 +362,6 @@ _READERS: dict[str, Callable[[Element, str], Verb]] = {
     "Reject": _reject,
     "Redirect": _redirect,
     "Dial": _dial,
+    "Gather": _gather,
     "Connect": _connect,
 }

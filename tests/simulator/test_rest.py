@@ -4,95 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import aiohttp
 import pytest
-from twilio.base.exceptions import TwilioRestException
-from twilio.request_validator import RequestValidator
-from twilio.rest import Client
 
-from agent.simulator.callee import Callee, Directory, Verdict, parse
+from agent.simulator.callee import Callee, Verdict, parse
 from agent.simulator.caller import CallerOptions, run_caller
-from agent.simulator.cdr import CallRecord
 from agent.simulator.network import NetworkOptions
 from agent.simulator.phone import Manners
 from agent.simulator.report import Ended
-from agent.simulator.rest import TwilioStandIn, serving as twilio_serving
 from agent.simulator.rest_forms import ApiError
-from agent.telephony.twilio_rest import HttpClient
-from tests.simulator.customer import CONNECT, LOUD, TOKEN, Agent, Server, Socket, serving
-
-ACCOUNT = "AC" + "1" * 32
-KEY, SECRET = "SK" + "2" * 32, "hush"
-US, CALLEE = "+12025550100", "+12025550101"
-EVENTS = ["initiated", "ringing", "answered", "completed"]
-OPTIONS = NetworkOptions(
-    account_sid=ACCOUNT, auth_token=TOKEN, api_key=KEY, api_secret=SECRET, start_delay_s=0.0
+from tests.simulator.customer import CONNECT, LOUD, TOKEN, Socket
+from tests.simulator.world import (
+    ACCOUNT,
+    CALLEE,
+    EVENTS,
+    KEY,
+    SECRET,
+    US,
+    goodbye,
+    missing,
+    streaming,
+    until_stopped,
+    world,
 )
-
-
-class World:
-    """The stand-in, a customer's server, and Twilio's client for it."""
-
-    def __init__(self, twilio: TwilioStandIn, server: Server, client: Any) -> None:
-        self.twilio = twilio
-        self.server = server
-        self.client = client
-
-    async def place(self, **more: Any) -> Any:
-        given = {"to": CALLEE, "from_": US, "url": f"{self.server.url}/twilio/voice"}
-        return await self.client.calls.create_async(**(given | more))
-
-    async def placed(self, **more: Any) -> CallRecord:
-        """A call, to its end."""
-        call = await self.place(**more)
-        return await self.twilio.network.settled(call.sid)
-
-    async def refused(self, **more: Any) -> tuple[int, int]:
-        """HTTP status and code of a refusal."""
-        with pytest.raises(TwilioRestException) as caught:
-            await self.place(**more)
-        return caught.value.status, caught.value.code
-
-    def told(self, path: str = "/twilio/status") -> list[dict[str, str]]:
-        """The forms that were posted there; each was signed."""
-        validator = RequestValidator(TOKEN)
-        for at, form, signature in self.server.posts:
-            assert validator.validate(self.server.url + at, form, signature)
-        return [form for at, form, _ in self.server.posts if at == path]
-
-
-@asynccontextmanager
-async def world(
-    documents: dict[str, str] | None = None,
-    agent: Agent | None = None,
-    parties: dict[str, Callee] | None = None,
-    options: NetworkOptions = OPTIONS,
-    login: tuple[str, str] = (ACCOUNT, TOKEN),
-) -> AsyncIterator[World]:
-    known = {"/twilio/voice": CONNECT, "/twilio/status": "", "/twilio/amd": ""} | (documents or {})
-    async with (
-        serving(known, agent) as server,
-        twilio_serving(options, Directory(parties)) as twilio,
-        HttpClient(twilio.origin) as http,
-    ):
-        yield World(twilio, server, Client(*login, ACCOUNT, http_client=http))
-
-
-async def until_stopped(socket: Socket) -> None:
-    await socket.until("stop")
-
-
-async def goodbye(socket: Socket) -> None:
-    """Speak, and hang up when it was heard."""
-    await socket.until("start")
-    await socket.play(LOUD)
-    await socket.send(event="mark", streamSid=socket.sid, mark={"name": "bye"})
-    await socket.until("mark")
-
 
 # ------------------------------------------------------------------ placing
 
@@ -269,13 +204,6 @@ async def test_other_twiml_ends_the_stream_with_a_stop_and_runs() -> None:
     assert len(w.told("/twilio/voice")) == 1  # an update asks no <Connect action>
 
 
-async def streaming(w: World) -> None:
-    """Wait until the agent got the caller's first audio."""
-    async with asyncio.timeout(5):
-        while not (w.server.sockets and w.server.sockets[0].streams):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 async def test_a_url_is_asked_and_can_bring_the_agent_back() -> None:
     documents = {"/twilio/next": CONNECT.replace("'me'", "'again'")}
 
@@ -309,12 +237,6 @@ async def test_hanging_up_over_rest_stops_the_stream_and_completes_the_call() ->
     assert w.server.sockets[0].got[-1]["event"] == "stop"
     assert [form["CallStatus"] for form in w.told()] == ["completed"]
     assert (again, moved) == ((404, 20404), (400, 21220))
-
-
-async def missing(request: Any) -> tuple[int, int]:
-    with pytest.raises(TwilioRestException) as caught:
-        await request
-    return caught.value.status, caught.value.code
 
 
 async def test_a_ringing_call_is_cancelled_and_an_answered_one_is_not() -> None:
@@ -395,7 +317,7 @@ async def test_without_asyncamd_the_twiml_waits_for_the_verdict() -> None:
     assert asked["AnsweredBy"] == "machine_start"
     (at,) = [one.now_s for one in record.happenings if one.what == "asked"]
     (answered,) = [one.now_s for one in record.happenings if one.detail == "in-progress"]
-    assert at - answered >= 0.2
+    assert at - answered >= 0.1
 
 
 async def test_no_verdict_comes_after_the_calls_end() -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
-from twilio.twiml.voice_response import Connect as TwilioConnect, Dial as TwilioDial, VoiceResponse
+from twilio.twiml.voice_response import (
+    Connect as TwilioConnect,
+    Dial as TwilioDial,
+    Gather as TwilioGather,
+    VoiceResponse,
+)
 
 from agent.simulator.twiml import (
     Connect,
     Dial,
+    Gather,
     Hangup,
     Pause,
     Play,
     Redirect,
     Reject,
+    Room,
     Say,
+    Target,
     TwimlError,
     Verb,
     parse,
@@ -40,10 +48,10 @@ def verbs(inner: str, base: str = BASE) -> list[Verb]:
         ("<Reject/>", [Reject("rejected")]),
         ("<Reject reason='busy'/>", [Reject("busy")]),
         ("<Redirect>/other</Redirect>", [Redirect("https://agent.example.com/other")]),
-        ("<Dial>+12025550199</Dial>", [Dial("+12025550199", None)]),
+        ("<Dial>+12025550199</Dial>", [Dial(targets=(Target(to="+12025550199"),))]),
         (
             "<Dial action='/done'><Number>+12025550199</Number></Dial>",
-            [Dial("+12025550199", "https://agent.example.com/done")],
+            [Dial(targets=(Target(to="+12025550199"),), action="https://agent.example.com/done")],
         ),
         ("<!-- a comment --><Hangup/>", [Hangup()]),
         (
@@ -86,6 +94,20 @@ def test_a_loopback_server_may_use_plain_ws_because_it_can_have_no_certificate()
         (12200, "<Pause length='-1'/>"),
         (12200, "<Reject reason='rude'/>"),
         (12200, "<Dial><Say>x</Say></Dial>"),
+        (12200, "<Dial><Number>+12025550199</Number><Conference>a</Conference></Dial>"),
+        (12200, "<Dial timeout='soon'>+12025550199</Dial>"),
+        (12200, "<Dial answerOnBridge='yes'>+12025550199</Dial>"),
+        (12200, "<Dial record='true'>+12025550199</Dial>"),
+        (12200, "<Dial><Number statusCallbackEvent='done'>+12025550199</Number></Dial>"),
+        (12200, "<Dial><Number sendDigits='one'>+12025550199</Number></Dial>"),
+        (13223, "<Dial>2025550199</Dial>"),
+        (13223, "<Dial><Number>(202) 555-0199</Number></Dial>"),
+        (13223, "<Dial><Sip>alice</Sip></Dial>"),
+        (13212, "<Dial><Conference/></Dial>"),
+        (12200, "<Dial><Conference coach='CA1'>a</Conference></Dial>"),
+        (12200, "<Gather><Say>x</Say></Gather>"),
+        (12200, "<Gather action='/a' input='speech'/>"),
+        (12200, "<Play digits='1'>a.wav</Play>"),
         (12200, "<Connect/>"),
         (12200, f"<Connect>{STREAM}{STREAM}</Connect>"),
         (12200, f"<Connect>{STREAM}words</Connect>"),
@@ -150,8 +172,67 @@ def test_what_twilios_own_library_writes_is_read() -> None:
             "https://agent.example.com/twilio/after",
         ),
         Say("Good bye & thanks"),
-        Dial("+12025550199", None),
+        Dial(
+            targets=(Target(to="+12025550199"),),
+            timeout_s=20,
+            answer_on_bridge=True,
+            caller_id="+12025550100",
+        ),
         Hangup(),
+    ]
+
+
+def test_dial_gather_and_conference_as_twilios_own_library_writes_them() -> None:
+    response = VoiceResponse()
+    gather = TwilioGather(action="/twilio/keys", num_digits=1, timeout=7, finish_on_key="*")
+    gather.say("Press 1 to take the call.")
+    response.append(gather)
+    response.play("", digits="1w2")
+    dial = TwilioDial(action="/twilio/after")
+    dial.number("+12025550199", url="/twilio/whisper", status_callback="/twilio/status")
+    dial.sip("sip:alice@pbx.example.com;secure=true")
+    response.append(dial)
+    dial = TwilioDial()
+    dial.conference(
+        "room 1",
+        start_conference_on_enter=False,
+        end_conference_on_exit=True,
+        beep="false",
+        wait_url="",
+        status_callback="/twilio/conference",
+        status_callback_event="start end join leave",
+    )
+    response.append(dial)
+    at = "https://agent.example.com"
+    assert parse(str(response).encode(), "text/xml", BASE) == [
+        Gather(
+            action=f"{at}/twilio/keys",
+            prompts=(Say("Press 1 to take the call."),),
+            most=1,
+            timeout_s=7,
+            finish="*",
+        ),
+        Play("", "1w2"),
+        Dial(
+            targets=(
+                Target(
+                    to="+12025550199",
+                    whisper=f"{at}/twilio/whisper",
+                    status_callback=f"{at}/twilio/status",
+                ),
+                Target(to="sip:alice@pbx.example.com;secure=true"),
+            ),
+            action=f"{at}/twilio/after",
+        ),
+        Dial(
+            room=Room(
+                name="room 1",
+                starts=False,
+                ends=True,
+                status_callback=f"{at}/twilio/conference",
+                events=frozenset({"start", "end", "join", "leave"}),
+            )
+        ),
     ]
 
 
