@@ -24,8 +24,8 @@ class UplinkOptions(msgspec.Struct, frozen=True):
         words: bytes of words and tool results in a second, in the long run; twice that and one message in any one. Audio has
             a bound already: `speed` * 0.9 of real time and one message of `merged`, so 3.7 s of it in any second, which are
             158 kB as base64; the 60 messages around it add 5 kB.
-        before_ready: seconds of audio kept while the session is not ready.
-        backlog: seconds of audio kept while the session is ready but slow.
+        before_ready: seconds of audio kept until the first session is ready.
+        backlog: seconds of audio kept from then on, whether it waits or may have to be heard again.
     """
 
     message: float = 0.02

@@ -155,7 +155,7 @@ class Turns:
     def caller_said(self, text: str) -> None:
         """A fragment of transcription; a late one belongs to the turn that is being answered."""
         turn = self.current
-        if turn is None or turn.own or self.caller_spoke_since_reply():
+        if turn is None or turn.own or self._speech is not None:
             self._words += text
         else:
             turn.caller += text
@@ -166,6 +166,15 @@ class Turns:
         return self._speech is not None and (
             turn is None or turn.first_byte is None or self._speech[1] > turn.first_byte
         )
+
+    def answers_only_before(self, since: float) -> None:
+        """The reply that begins does not answer what the caller said from `since` on: that waits for the next one."""
+        turn = self.all[-1]
+        begun, end = turn.caller_start, turn.caller_end
+        if begun is None or end is None or end <= since:
+            return
+        self._speech, self._sent = (max(begun, since), end), turn.sent
+        turn.caller_start, turn.caller_end = (begun, since) if begun < since else (None, None)
 
     # ---- the agent
 

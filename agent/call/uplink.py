@@ -140,8 +140,12 @@ class Uplink:
         self._unsent_speech = self._waiting
         return True
 
-    def answering(self) -> None:
-        """A reply begins: it does not answer what the model had not heard to its end by then, in a backlog above all."""
+    def answering(self) -> float | None:
+        """A reply begins: it does not answer what the model had not heard to its end by then, in a backlog above all.
+
+        Returns:
+            When the caller began to say that; None where the reply answers all that was said.
+        """
         heard_to = self._sent[-1].at if self._sent else -math.inf
         begin = last = -math.inf
         self._unheard = None
@@ -151,7 +155,8 @@ class Uplink:
             begin, last = begin if sound.at - last <= PAUSE else sound.at, sound.at
             if last > heard_to - JUST_NOW:
                 self._unheard = begin
-                return
+                break
+        return self._unheard
 
     def forget(self, before: float) -> None:
         """Sound from before that moment is answered, or in a snapshot: nobody has to hear it again."""
@@ -174,7 +179,9 @@ class Uplink:
         self._waiting += chunk.samples
         if voiced:
             self._unsent_speech = self._waiting
-        limit = self._options.backlog if self._ready else self._options.before_ready
+        # Between two sessions what waits may be what has to be heard again: that is kept as long as it was when it was sent.
+        begun = self._ready or len(self._sent_at) > 0
+        limit = self._options.backlog if begun else self._options.before_ready
         while self._waiting > limit * RATE:
             self._drop()
         return voiced

@@ -54,6 +54,45 @@ def test_what_is_said_over_a_reply_belongs_to_the_next_turn() -> None:
     assert turns.all[0].agent == " and late words"
 
 
+def test_a_reply_from_a_backlog_leaves_the_later_words_to_the_next_one() -> None:
+    """The caller has said two things; the model, which hears them late, answers the first."""
+    turns = Turns()
+    for at in (1.0, 2.0, 3.0, 4.0):
+        turns.caller_voiced(at)
+    turns.caller_said("Is it open?")
+    turns.reply_audio(5.0, 0)
+    turns.answers_only_before(2.5)
+    turns.saved()
+    turns.caller_said(" And")  # its transcription comes in pieces, the first ahead of the answer
+    assert turns.speech_since() == 2.5
+    assert turns.owes_answer()
+    turns.move(Sign.COMPLETE)
+    turns.reply_audio(6.0, 100)
+    turns.caller_said(" on Sundays?")
+    first, second = turns.all
+    assert (first.caller, first.caller_start, first.caller_end) == ("Is it open?", 1.0, 2.5)
+    assert (second.caller, second.caller_start) == (" And on Sundays?", 2.5)
+    assert turns.memory(everything=False) == "Caller: And on Sundays?"
+
+
+def test_a_reply_that_answers_none_of_what_was_said_has_no_caller() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.caller_voiced(2.0)
+    turns.reply_audio(2.1, 0)
+    turns.answers_only_before(0.9)
+    assert turns.all[0].caller_start is None
+    assert turns.speech_since() == 1.0
+
+
+def test_what_was_said_before_is_answered() -> None:
+    turns = Turns()
+    turns.caller_voiced(1.0)
+    turns.reply_audio(2.0, 0)
+    turns.answers_only_before(1.5)
+    assert turns.speech_since() is None
+
+
 def test_a_reply_that_pauses_for_a_tool_is_one_turn() -> None:
     turns = Turns()
     reply(turns, 1.0, 0, 8000)

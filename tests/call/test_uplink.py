@@ -209,7 +209,7 @@ def test_a_reply_that_comes_while_the_caller_speaks_leaves_his_sentence_whole() 
             uplink.feed(frame, now)
             uplink.due(now)
             now += 0.02
-    uplink.answering()  # to the first sentence
+    assert uplink.answering() == pytest.approx(2.0, abs=0.05)  # it answers the first sentence
     uplink.forget(now)
     assert uplink.again()
     assert uplink.waiting == pytest.approx(0.8 + 0.3, abs=0.1)
@@ -224,9 +224,21 @@ def test_a_reply_to_all_that_was_said_leaves_nothing() -> None:
             uplink.feed(frame, now)
             uplink.due(now)
             now += 0.02
-    uplink.answering()
+    assert uplink.answering() is None
     uplink.forget(now)
     assert not uplink.again()
+
+
+def test_what_has_to_be_heard_again_is_kept_whole_while_there_is_no_session() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    uplink.open()
+    now = speak(uplink, 0.0, (VOICE, 8.0))
+    drain(uplink, now)
+    assert uplink.again()
+    uplink.pause()  # the next session is gone before it heard a word of it
+    speak(uplink, now, (VOICE, 8.0))
+    assert uplink.waiting == pytest.approx(16.0, abs=0.2)
+    assert uplink.dropped == 0.0
 
 
 def test_an_answer_that_is_not_wanted_any_more_is_not_sent() -> None:

@@ -25,8 +25,8 @@ def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
     call.timers.pop(Timer.SPEAK, None)
     call.air.agent_spoke(audible=event.audible)
     turn = call.turns.reply_audio(now, call.downlink.position)
-    if turn.first_byte == now:
-        call.uplink.answering()
+    if turn.first_byte == now and (since := call.uplink.answering()) is not None:
+        call.turns.answers_only_before(since)
     call.downlink.feed(event.pcm, audible=event.audible)
     turn.end = call.downlink.position
     life.answer(call, now)
