@@ -46,6 +46,8 @@ class CallOptions(msgspec.Struct, frozen=True):
         answer_within: ringing ends after this even where the greeting is not in hand (Twilio gives up at 15 s).
         start_within: an answered call whose stream does not start is given up.
         park_within: a call whose stream broke waits this long for the caller to be brought back.
+        breaks: so many streams of a call may break ...
+        breaks_within: ... within so long; one more, and what breaks them is no accident: the caller is not brought back again.
         max_seconds: longest conversation.
         goodbye_within: watchdog of the last words; renewed while they play.
         speak_within: how long a model that ended the call without a word may take to say one.
@@ -60,6 +62,8 @@ class CallOptions(msgspec.Struct, frozen=True):
     answer_within: float = 2.0
     start_within: float = 25.0
     park_within: float = 10.0
+    breaks: int = 3
+    breaks_within: float = 60.0
     max_seconds: float = 3600.0
     goodbye_within: float = 10.0
     speak_within: float = 3.0

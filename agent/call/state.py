@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class CallState:
         reason: the record's `end_reason`, once it is decided.
         timers: what is due when.
         out: the commands of this step so far.
+        broke_at: when its latest streams broke.
         speak_at: when the agent's voice is to be looked after again.
     """
 
@@ -55,6 +57,7 @@ class CallState:
         self.hops = Hops()
         self.timers: dict[Timer, float] = {}
         self.out: list[e.AnyCommand] = []
+        self.broke_at: deque[float] = deque(maxlen=options.breaks + 1)
         self.speak_at = math.inf
 
     def say(self, line: OwnLine) -> None:

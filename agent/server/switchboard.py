@@ -40,8 +40,8 @@ REMEMBERED = 1000
 ANSWER_LIMIT = 10.0
 """Seconds after which a webhook is answered whatever happened: Twilio gives up at 15."""
 
-OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start"})
-"""Ends that are our fault: the caller is put through to a person where the agent's file names one."""
+OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start", "line_lost"})
+"""Ends after which a caller who is still there hears a sentence, or is put through to a person where the agent's file names one."""
 
 
 BREAKER = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}

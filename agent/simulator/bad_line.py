@@ -277,6 +277,21 @@ class _Delay:
 DELAYS = ("jitter", "stall", "marks-late")
 
 
+class _Numbers:
+    """Numbers messages as they leave: a mark that comes back late is told late, and one connection swaps nothing."""
+
+    def __init__(self) -> None:
+        self._sequence = 0
+
+    def __call__(self, text: str) -> str:
+        if "sequenceNumber" not in text:
+            return text
+        message = msgspec.json.decode(text)
+        self._sequence += 1
+        message["sequenceNumber"] = str(self._sequence)
+        return msgspec.json.encode(message).decode()
+
+
 class BadLine:
     """Distorts one stream's messages.
 
@@ -306,6 +321,8 @@ class BadLine:
                 self._stages.append(GOING_ON[fault.name](fault, dice))
             else:
                 self._stages.append(_once(fault))
+        late = any(fault.name == "marks-late" for fault in chosen)
+        self._numbers = _Numbers() if late else None
         self._held: list[tuple[float, int, Sent]] = []
         self._chunk = 0
         self._count = 0
@@ -339,7 +356,10 @@ class BadLine:
         """What was kept back and goes out now."""
         due: list[Sent] = []
         while self._held and self._held[0][0] <= now:
-            due.append(heapq.heappop(self._held)[2])
+            message = heapq.heappop(self._held)[2]
+            if self._numbers is not None and isinstance(message, str):
+                message = self._numbers(message)
+            due.append(message)
         return due
 
 

@@ -70,6 +70,7 @@ BACK = "At most 3 s until the agent, or a line of the server's own, is heard; no
 FRESH = "At most 3 s until the agent is heard again; what was said before is remembered."
 POLITE = "A line of the server's own within 3 s, then goodbye or a transfer."
 SLOW_START = "An agent within 5 s of the answer; later calls are not delayed."
+HALF = "A line of the server's own within 3 s of the last word, an answer within 10 s; no word is lost."
 NUDGED = "A pause, which a nudge, a resend, a hop or a line of the server's own ends in time."
 CUT = "The reply stops, and the agent speaks again."
 DROPS = "Nothing, or the call ends: the server neither hangs nor leaves anything behind."
@@ -112,8 +113,8 @@ _CONNECTING = (
     _gemini(
         "slow-setup",
         "`setupComplete` comes so much later.",
-        "The first word comes later; nothing that the caller said meanwhile is lost.",
-        "slow-setup=5",
+        "The first word comes later; nothing that the caller said meanwhile is lost. Servers give up after 5 s or so.",
+        "slow-setup=4.5",
         Takes.SECONDS,
         moment="setup",
     ),
@@ -214,7 +215,7 @@ _CLOSING = (
     _gemini(
         "half-open",
         "The socket stays open, but nothing is read or sent any more, not even a pong.",
-        BACK,
+        HALF,
         "half-open=60@speech2x1",
         Takes.SECONDS,
         "60",

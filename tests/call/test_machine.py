@@ -315,6 +315,32 @@ def test_a_caller_who_is_not_brought_back_is_given_up_after_ten_seconds() -> Non
     assert bench.ended("line_lost")
 
 
+def test_streams_that_break_again_and_again_are_not_begun_for_ever() -> None:
+    bench = talking()
+    for leg in (2, 3, 4):
+        bench.disconnect("lost")
+        assert bench.is_in(Phase.PARKED)
+        bench.run(0.5)
+        bench.connect(leg)
+        bench.run(2.0)
+    bench.disconnect("lost")
+    assert bench.ended("line_lost")
+
+
+def test_streams_that_break_now_and_then_are() -> None:
+    bench = talking()
+    for leg in range(2, 8):
+        bench.disconnect("lost")
+        bench.run(0.5)
+        bench.connect(leg)
+        bench.caller_talks(0.5)
+        bench.run(1.0)
+        bench.answer(1.0, "Yes.")
+        bench.tell(e.TurnComplete())
+        bench.run(20.0)
+    assert bench.ended(None) and bench.is_in(Phase.TALKING)
+
+
 def test_marks_that_do_not_come_back_mean_that_the_line_is_lost() -> None:
     bench = talking()
     bench.answer(1.0)

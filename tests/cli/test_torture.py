@@ -14,7 +14,7 @@ import pytest
 
 from agent.cli import main, torture
 from agent.cli.parts import torture_call, torture_verdict
-from agent.cli.parts.torture_verdict import Evidence, judge, judge_plain, notice
+from agent.cli.parts.torture_verdict import Evidence, allowed, judge, judge_plain, notice
 from agent.errors import UserError
 from agent.simulator import bad_line, faults
 from agent.simulator.caller import SPEECH
@@ -140,6 +140,16 @@ def test_a_silence_may_last_as_long_as_the_fault_deserves(
     assert [("of silence from 6.0 s on" in line) for line in found] == [True] * bad
 
 
+def test_the_first_sound_after_a_half_open_socket_comes_soon_and_the_answer_in_time() -> None:
+    told = [(1.0, 4.0), (8.6, 9.4), (14.0, 15.0), (18.0, 19.0)]
+    spoken = [(4.6, 6.0), (15.6, 17.0)]
+    assert why("half-open", evidence(stats("half-open"), told, spoken, over_at=19.5)) == []
+    late = [(1.0, 4.0), (10.1, 11.0), (18.0, 19.0)]
+    assert why("half-open", evidence(stats("half-open"), late, spoken, over_at=19.5)) == [
+        "nothing was heard for 4.1 s behind what the caller said as number 1 (at most 3)"
+    ]
+
+
 def test_the_phone_networks_own_words_end_a_silence() -> None:
     seen = stats("aborted")
     spoken = [(4.6, 6.0), (11.6, 12.5)]
@@ -215,6 +225,8 @@ def test_every_broken_rule_fails() -> None:
 def test_sessions_that_are_left_fail() -> None:
     [line] = why("aborted", evidence(stats("aborted"), left=1))
     assert "left 5 s after" in line
+    # Who ends without a word may have been cut off: the server may wait for them.
+    assert allowed(fault("no-stop", "twilio")).lets_go == 12
 
 
 @pytest.mark.parametrize(

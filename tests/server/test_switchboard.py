@@ -447,7 +447,8 @@ def test_a_parked_caller_who_is_not_brought_back_is_given_up(tmp_path: Path) -> 
         assert bench.board.active == 1
         await asyncio.sleep(3.0)
         assert bench.board.active == 0
-        assert await bench.board.after(caller(leg=1)) == HangUpNow()
+        # Who asks what is next is still there, and is not hung up on without a word.
+        assert await bench.board.after(caller(leg=1)) == TROUBLE
         ((reason, _, _),) = bench.records.finished.values()
         assert reason == "line_lost"
 
@@ -502,7 +503,7 @@ def test_the_end_of_the_call_itself_ends_it_once(tmp_path: Path) -> None:
         ("agent_hung_up", HangUpNow(), HangUpNow()),
         ("caller_hung_up", HangUpNow(), HangUpNow()),
         ("time_limit", HangUpNow(), HangUpNow()),
-        ("line_lost", HangUpNow(), HangUpNow()),
+        ("line_lost", TROUBLE, Transfer("+15550001111")),
         ("server_stopped", HangUpNow(), HangUpNow()),
         ("model_lost", HangUpNow(), Transfer("+15550001111")),  # it has heard us say so
         ("internal_error", TROUBLE, Transfer("+15550001111")),

@@ -172,6 +172,9 @@ def test_marks_may_never_come_back_or_come_late() -> None:
     late.send(late.writer.mark("a"))
     late.talk(100)
     assert late.times("mark") == [1.52]
+    # Numbered as they go out: a connection swaps nothing, so no number comes after a higher one.
+    numbers = [int(out["sequenceNumber"]) for _, out in late.sent if "sequenceNumber" in out]
+    assert numbers == list(range(1, len(numbers) + 1))
     assert late.chunks() == list(range(1, 102))
 
 

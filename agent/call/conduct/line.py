@@ -29,7 +29,10 @@ def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:
     if event.reason == "stopped":
         life.go(call, Signal.LINE_STOPPED, now, "caller_hung_up")
     else:
-        life.go(call, Signal.LINE_BROKE, now, "line_lost")
+        call.broke_at.append(now)
+        again = len(call.broke_at) == call.broke_at.maxlen
+        hopeless = again and now - call.broke_at[0] <= call.options.breaks_within
+        life.go(call, Signal.GAVE_UP if hopeless else Signal.LINE_BROKE, now, "line_lost")
 
 
 def line_mark(call: CallState, event: e.LineMark, now: float) -> None:

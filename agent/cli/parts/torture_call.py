@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from agent.cli.parts.children import Child
-from agent.cli.parts.torture_verdict import Evidence
+from agent.cli.parts.torture_verdict import LEAVES, Evidence
 from agent.simulator.caller import (
     SPEECH,
     CallAudio,
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 GIVES_UP = 12.0
 """Seconds of silence after which the caller speaks, or hangs up: later than a server has to decide."""
-LEAVES = 5
-"""Seconds in which a server lets go of its sessions after a call."""
 AT_LAST = 30
 """Seconds that one which does not is given, so that the next fault is not blamed for it."""
 GREETING_S = 1.0
@@ -135,6 +133,7 @@ async def call(
     utterances: tuple[Utterance, ...],
     faults: list[str],
     hangs_up_after: float | None = None,
+    lets_go: int = LEAVES,
 ) -> Evidence:
     """Place one call and see what becomes of it.
 
@@ -144,6 +143,7 @@ async def call(
         utterances: What the caller says.
         faults: Of the line.
         hangs_up_after: The caller hangs up in mid-call after so many seconds.
+        lets_go: Seconds after the call in which the server should let go of its session.
     """
     options = CallerOptions(
         url=line.url,
@@ -161,7 +161,7 @@ async def call(
     begun = report.start_now_s
     over = next((each.now_s for each in events if isinstance(each, CallEnded)), 0.0)
     spoke = [each.now_s for each in events if isinstance(each, NetworkSpeaks)]
-    stats = await settled(model_url, LEAVES)
+    stats = await settled(model_url, lets_go)
     _, heard = audio.arrays()
     return Evidence(
         report=report,

@@ -21,6 +21,11 @@ SOON = 3.0
 """Seconds of silence that a caller may hear after a loss."""
 DECIDED = 10.0
 """Seconds within which the server has decided: the longest silence at all."""
+LEAVES = 5
+"""Seconds in which a server lets go of its sessions after a call."""
+PARKS = 12
+"""The same where the line ended without `stop`: that may be a line that broke, and Twilio, which asks the server what comes next,
+may bring the caller back. To keep the session for ten seconds is good service."""
 FIRST_WORD = 5.0
 """Seconds from the answer to the first word."""
 
@@ -31,18 +36,22 @@ class Allowed(NamedTuple):
     Attributes:
         first_word: Seconds from the answer to the first word.
         silence: The longest silence on the line, in seconds.
+        wait: The longest one behind the caller's own words, where that is another.
         may_end: The call may end before the caller has said everything.
         unheard: It may also end without a word.
         may_miss: The line swallows the caller's words: one may stay unanswered.
         greets_again: The model may greet twice.
+        lets_go: Seconds until the server holds no session any more.
     """
 
     first_word: float = FIRST_WORD
     silence: float = SOON
+    wait: float = float("inf")
     may_end: bool = False
     unheard: bool = False
     may_miss: bool = False
     greets_again: bool = False
+    lets_go: int = LEAVES
 
 
 NO_CALL = (Ended.VIOLATION, Ended.WEBHOOK_FAILED, Ended.STREAM_REFUSED)
@@ -61,11 +70,14 @@ BY_NAME: dict[tuple[str, str], Allowed] = {
         DECIDED, DECIDED
     ),  # some of it after words of the server's own
     ("gemini", "quota"): Allowed(may_end=True),
+    # A socket that is only half there looks like a slow model at first: a word in time, and then another session.
+    ("gemini", "half-open"): Allowed(silence=DECIDED, wait=SOON),
     ("gemini", "forgets"): Allowed(greets_again=True),
     ("gemini", "short-words-unheard"): Allowed(silence=DECIDED),
     ("twilio", "stall"): Allowed(silence=SOON + 2.0),  # the line itself is silent for two
     ("twilio", "gap"): Allowed(silence=DECIDED, may_miss=True),
     ("twilio", "marks-lost"): Allowed(silence=DECIDED, may_end=True),
+    ("twilio", "no-stop"): Allowed(lets_go=PARKS),
 }
 """Faults of which the menu says something of their own."""
 
@@ -80,7 +92,7 @@ class Evidence(NamedTuple):
         spoke_at: When the phone network itself spoke (<Say>, <Play>): seconds on the caller's timeline.
         over_at: When the call was over, on the same timeline.
         greetings: How often the caller heard the model's greeting; cut off and begun again counts once.
-        left: Sessions that the server still held 5 s after the call.
+        left: Sessions that the server still held when it should have let go of them.
         hangs_up_after: The caller hangs up in mid-call after so many seconds on purpose; None: never.
     """
 
@@ -173,9 +185,10 @@ def judge(entry: Entry, armed: list[str], evidence: Evidence, plain_end: str) ->
     noticed = notice(evidence)
     why = [
         *_of_the_wait(may, noticed),
+        *_behind_words(may, evidence),
         *_of_the_end(may, evidence, noticed, plain_end),
         *_of_the_words(may, evidence, noticed),
-        *_of_the_rules(evidence),
+        *_of_the_rules(may, evidence),
     ]
     if entry.name == "late-audio" and (
         stale := sum(each.stale_ms for each in evidence.report.clears)
@@ -198,7 +211,7 @@ def judge_plain(evidence: Evidence) -> list[str]:
         *_of_the_wait(PLAIN, noticed),
         *_of_the_end(PLAIN, evidence, noticed, end),
         *_of_the_words(PLAIN, evidence, noticed),
-        *_of_the_rules(evidence),
+        *_of_the_rules(PLAIN, evidence),
     ]
 
 
@@ -221,6 +234,19 @@ def _of_the_wait(may: Allowed, noticed: Noticed) -> list[str]:
     if silence > may.silence:
         at = noticed.silence_at_s
         why.append(f"{silence:.1f} s of silence from {at:.1f} s on (at most {may.silence:g})")
+    return why
+
+
+def _behind_words(may: Allowed, evidence: Evidence) -> list[str]:
+    sounds = [heard.start_s for heard in evidence.report.heard]
+    sounds += [spoken.start_s for spoken in evidence.report.spoken]
+    sounds += evidence.spoke_at
+    why = []
+    for spoken in evidence.report.spoken:
+        until = min((at for at in sounds if at > spoken.start_s), default=evidence.over_at)
+        if (wait := until - spoken.end_s) > may.wait:
+            asked = f"what the caller said as number {spoken.n}"
+            why.append(f"nothing was heard for {wait:.1f} s behind {asked} (at most {may.wait:g})")
     return why
 
 
@@ -263,7 +289,7 @@ def _of_the_words(may: Allowed, evidence: Evidence, noticed: Noticed) -> list[st
     return why
 
 
-def _of_the_rules(evidence: Evidence) -> list[str]:
+def _of_the_rules(may: Allowed, evidence: Evidence) -> list[str]:
     counted = {"utterance-missing", "utterance-answered-twice"}  # told already, in words
     why = [f"a rule of Media Streams: {broken}" for broken in evidence.report.violations]
     why += [
@@ -272,7 +298,8 @@ def _of_the_rules(evidence: Evidence) -> list[str]:
         if broken.rule not in counted
     ]
     if evidence.left:
-        why.append(f"{evidence.left} sessions with the model were left 5 s after the call")
+        left = f"{evidence.left} sessions with the model were left"
+        why.append(f"{left} {may.lets_go} s after the call")
     return why
 
 
