@@ -213,6 +213,7 @@ IN_AGENT: list[Rule] = [
 ]
 
 
+@pytest.mark.timeout(60)  # the first one reads every file
 @pytest.mark.parametrize("rule", [*EVERYWHERE, *IN_AGENT], ids=lambda rule: str(rule.__name__))
 def test_the_house_rule_holds(rule: Rule) -> None:
     paths = AGENT + TESTS if rule in EVERYWHERE else AGENT

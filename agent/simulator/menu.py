@@ -112,9 +112,9 @@ _CONNECTING = (
     ),
     _gemini(
         "slow-setup",
-        "`setupComplete` comes so much later.",
-        "The first word comes later; nothing that the caller said meanwhile is lost. Servers give up after 5 s or so.",
-        "slow-setup=4.5",
+        "`setupComplete` comes so much later than it would.",
+        "The first word comes later; nothing that the caller said meanwhile is lost. A server may give up after 5 s.",
+        "slow-setup=3",
         Takes.SECONDS,
         moment="setup",
     ),

@@ -420,6 +420,16 @@ def test_words_of_which_the_model_gives_no_sign_are_heard_by_another_session() -
     assert dead(bench) == {"no_sign": 2.5, "no_session": 3.0, "model_silent": 1.5}
 
 
+def test_a_caller_who_goes_on_meanwhile_is_told_once_more() -> None:
+    bench = talking()
+    end = asks(bench, bench.now, 1.2, sign=False)
+    bench.run(3.5)
+    again = asks(bench, bench.now, 1.2, sign=False)
+    bench.run(2.5)
+    assert said(bench, end) == [(MOMENT.text, 2.5), (MOMENT.text, round(again - end + 1.5, 1))]
+    assert len(bench.all(e.OpenModel)) == 2
+
+
 def test_a_sign_that_comes_late_keeps_the_session() -> None:
     bench = talking()
     end = asks(bench, bench.now, 1.2, sign=False)

@@ -49,7 +49,9 @@ def resend(call: CallState, now: float) -> None:
 def leave_silent_session(call: CallState, now: float) -> None:
     model.hop(call, now, owed=True)
     turn = call.turns.current
-    if turn is None or not turn.own:  # not twice in a row
+    said = turn is not None and turn.own  # not twice in a row
+    since = turn.last_heard if turn is not None else None
+    if not said or (since is not None and call.turns.caller_last_heard() > since):
         call.say(call.own.moment)
 
 
