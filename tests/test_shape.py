@@ -20,7 +20,7 @@ TASK_OWNERS = {"agent/drive/tasks.py", "agent/simulator/clock.py"}
 STARTS = {"create_task", "ensure_future"}
 
 CLOCKS = {"agent/drive/wakeups.py", "agent/simulator/clock.py"}
-WALL_CLOCKS = {"agent/server/wiring.py"}
+WALL_CLOCKS = {"agent/server/clock.py"}
 READS = {"time", "monotonic", "perf_counter", "process_time"}
 READS |= {f"{name}_ns" for name in READS}
 

@@ -15,20 +15,21 @@ from starlette.applications import Starlette
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups
 from agent.server.admission import Admission
+from agent.server.clock import wall
 from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
 from agent.server.journal import DatabaseJournal
+from agent.server.library import Libraries
 from agent.server.lines import LineStore
 from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
+from agent.server.stores import Desk, Stores
 from agent.server.switchboard import Switchboard
-from agent.server.toolkit import Toolkit
+from agent.server.toolkit import Ports, Toolkit
 from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
-from agent.server.wiring import Wiring, wall
-from agent.storage.database import Database
+from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
-from agent.storage.effects import Effects
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -87,10 +88,14 @@ class Building:
         instance = f"{socket.gethostname()}-{os.urandom(4).hex()}"
         with ThreadPoolExecutor(DISK_THREADS, "disk") as disk:
             lines = LineStore(settings.data_dir / "lines")
-            database = Database(settings.database)
-            effects = Effects(database)
+            stores = Stores.at(settings.database)
+            desk = Desk(stores, wall)
+            libraries = Libraries(self.agents.folder, settings.data_dir / "knowledge")
             toolkit = Toolkit(
-                self.agents.folder, journal=DatabaseJournal(effects, wall), secret=settings.secret
+                self.agents.folder,
+                ports=Ports(inbox=desk, desk=desk, library=libraries.of),
+                journal=DatabaseJournal(stores.effects, wall),
+                secret=settings.secret,
             )
             wiring = Wiring(
                 settings=settings,
@@ -123,8 +128,10 @@ class Building:
                 app.router.routes.extend(door.routes())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             tasks.start("records", records.run(wiring.wall))
-            for name in self.agents.names():
-                wiring.prepare(self.agents.get(name))
+            known = [self.agents.get(name) for name in self.agents.names()]
+            for agent in known:
+                wiring.prepare(agent)
+            tasks.start("documents", libraries.prepare(known))
             try:
                 yield
             finally:
@@ -132,7 +139,7 @@ class Building:
                 await toolkit.close()
                 await tasks.close()
                 await records.close()
-                await database.close()
+                await stores.close()
                 wakeups.close()
 
 

@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import structlog
 
 from agent.drive.tasks import Tasks
-from agent.errors import PickupError, UserError
+from agent.errors import PickupError, StorageError, UserError
+from agent.server import clock
 from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
 from agent.tools.http_tool import HttpSpec, make_http_tool
+from agent.tools.look_up import LookUp
 from agent.tools.python_files import PythonFiles
 from agent.tools.python_tool import make_tool
+from agent.tools.schedule_callback import Diary, ScheduleCallback
+from agent.tools.take_message import TakeMessage
 from agent.tools.threads import Threads
 from agent.tools.web import Web
 
@@ -33,6 +37,23 @@ if TYPE_CHECKING:
     from agent.config.agent_tools import Auth, HttpTool as HttpEntry, ToolEntry
     from agent.tools.base import CallInfo, Tool
     from agent.tools.effects import Journal
+    from agent.tools.look_up import Library, Quote
+    from agent.tools.schedule_callback import CallbackDesk, Promise
+    from agent.tools.take_message import Inbox, LeftMessage
+
+
+class Nowhere:
+    """Stands in for what a server does not have: every use of it fails in words."""
+
+    async def take(self, info: CallInfo, message: LeftMessage) -> None:
+        raise StorageError("messages are not kept here")
+
+    async def schedule(self, info: CallInfo, promise: Promise) -> None:
+        raise StorageError("callbacks are not kept here")
+
+    async def search(self, question: str, limit: int) -> Sequence[Quote]:
+        raise StorageError("there are no documents here")
+
 
 log = structlog.get_logger()
 
@@ -46,11 +67,32 @@ GRACE = 3.0
 
 @dataclass(frozen=True)
 class Ports:
-    """What built-in tools reach of the rest of the server; one field per need, None where this server does not have it."""
+    """What built-in tools reach of the rest of the server; one field per need.
+
+    Attributes:
+        wall: tells seconds since 1970-01-01 UTC.
+        inbox: where messages go.
+        desk: where promised callbacks go.
+        library: the documents of an agent.
+    """
+
+    wall: Callable[[], float] = clock.wall
+    inbox: Inbox = Nowhere()
+    desk: CallbackDesk = Nowhere()
+    library: Callable[[AgentFile], Library] = lambda agent: Nowhere()
+
+
+def _diary(agent: AgentFile, ports: Ports) -> Diary:
+    return Diary(agent.timezone, agent.is_open, ports.wall)
 
 
 BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
     "end_call": lambda agent, info, ports: EndCall(),
+    "take_message": lambda agent, info, ports: TakeMessage(info, ports.inbox),
+    "schedule_callback": lambda agent, info, ports: ScheduleCallback(
+        info, ports.desk, _diary(agent, ports)
+    ),
+    "look_up": lambda agent, info, ports: LookUp(ports.library(agent)),
 }
 """The tools that come with Pickup, by the names that an agent's file lists them under."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
 from agent.events import ModelReady
 from agent.models.live import LiveSession
+from agent.server import clock
 from agent.server.admission import Admission
 from agent.server.habits import call_options
 from agent.server.prompt import system_instruction
@@ -47,11 +47,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-def wall() -> float:
-    """Seconds since 1970-01-01 UTC; for records and tokens only."""
-    return time.time()  # noqa: TID251 - the server is where wall time comes in
-
-
 @dataclass(frozen=True)
 class Wiring:
     """The parts that every call of this process shares.
@@ -77,7 +72,8 @@ class Wiring:
     toolkit: Toolkit = field(default_factory=Toolkit)
 
     def wall(self) -> float:
-        return wall()
+        """Seconds since 1970-01-01 UTC; for records and tokens only."""
+        return clock.wall()
 
     def new_id(self) -> str:
         """A call's id: sorts by time, says nothing else."""
