@@ -21,9 +21,8 @@ def init(
     from agent.config.agent_files import EXAMPLES
     from agent.config.settings import env_example
 
-    files = {
-        folder / "agents" / path.name: path.read_text() for path in sorted(EXAMPLES.glob("*.yaml"))
-    }
+    examples = [path for path in sorted(EXAMPLES.iterdir()) if path.suffix in (".yaml", ".py")]
+    files = {folder / "agents" / path.name: path.read_text() for path in examples}
     files[folder / ".env.example"] = env_example()
     there = [str(path) for path in files if path.exists()]
     if there and not force:
