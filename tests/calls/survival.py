@@ -25,7 +25,7 @@ from agent.simulator.caller import utterance
 from agent.simulator.clock import Owner, now
 from agent.simulator.ears import Recogniser
 from agent.simulator.phone import Manners
-from agent.tools.base import Answer, Declaration
+from agent.tools.base import Answer, Declaration, Tool
 from agent.tools.end_call import EndCall
 from tests.calls.exchange import Exchange, Heard
 
@@ -47,6 +47,7 @@ AUDIBLE = 200
 # ------------------------------------------------------------------ what is said
 
 
+@cache
 def babble(seed: int) -> bytes:
     """1.2 to 2.4 s of something like speech at 8 kHz, as different from any other seed's as words are."""
     dice = np.random.default_rng(seed)
@@ -215,7 +216,10 @@ class Crowd:
             # A caller who takes "One moment" for the answer would go on to his next question.
             return msgspec.structs.replace(options(wiring, agent), moment_after=99.0)
 
-        tools = patch.object(Wiring, "tools", lambda *_: [EndCall(), WriteDown(self.written)])
+        async def at_hand(*_: object) -> list[Tool]:
+            return [EndCall(), WriteDown(self.written)]
+
+        tools = patch.object(Wiring, "tools", at_hand)
         with tools, patch.object(Wiring, "options", patient):
             calls = []
             for n in range(self.calls):
