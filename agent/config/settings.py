@@ -98,6 +98,13 @@ def _one_word(value: SecretStr) -> SecretStr:
     return value
 
 
+def _countries(value: str) -> str:
+    codes = sorted({code.strip().upper() for code in value.split(",") if code.strip()})
+    if not all(re.fullmatch("[A-Z]{2}", code) for code in codes):
+        raise ValueError("not a list of country codes")
+    return ",".join(codes)
+
+
 def _bare_model(value: str) -> str:
     return value.removeprefix("models/")
 
@@ -114,6 +121,9 @@ AccountSid = Annotated[
 ]
 KeySid = Annotated[
     str, Field(pattern=r"^SK[0-9a-fA-F]{32}$"), Shape("SK and 32 hexadecimal digits")
+]
+E164 = Annotated[
+    str, Field(pattern=r"^\+[1-9][0-9]{6,14}$"), Shape("a number such as +15551234567 (E.164)")
 ]
 WebOrigin = Annotated[
     str,
@@ -212,6 +222,41 @@ class Settings(BaseSettings):
         ),
         Shape("a number of seconds from 0 to 8"),
     ] = 2.0
+
+    api_token: Annotated[
+        Secret | None,
+        Field(description="Token of `/api`, for `pickup dial` too; unset, there is no API."),
+    ] = None
+    caller_id: Annotated[
+        E164 | None,
+        Field(description="Number that agents call from whose files name none."),
+    ] = None
+    call_countries: Annotated[
+        str,
+        AfterValidator(_countries),
+        Field(description="Countries that may be called; unset, nobody is."),
+        Shape("two-letter country codes such as US,CA"),
+    ] = ""
+    calls_per_second: Annotated[
+        float,
+        Field(gt=0, le=100, allow_inf_nan=False, description="Calls placed in a second."),
+        Shape("a number above 0, at most 100"),
+    ] = 1.0
+    calls_per_hour: Annotated[
+        int,
+        Field(ge=1, le=1_000_000, description="Calls placed in any hour."),
+        Shape("a whole number from 1"),
+    ] = 200
+    calls_per_day: Annotated[
+        int,
+        Field(ge=1, le=10_000_000, description="Calls placed in any 24 hours."),
+        Shape("a whole number from 1"),
+    ] = 1000
+    calls_per_number: Annotated[
+        int,
+        Field(ge=1, le=1000, description="Calls placed to one number in any 24 hours."),
+        Shape("a whole number from 1 to 1000"),
+    ] = 3
 
     database_url: Annotated[
         Annotated[

@@ -21,6 +21,7 @@ from agent.server.health import Health
 from agent.server.journal import DatabaseJournal
 from agent.server.library import Libraries
 from agent.server.lines import LineStore
+from agent.server.outbound.outbound import Outbound
 from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
@@ -122,10 +123,12 @@ class Building:
             )
             board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls)
             self.switchboard = board
+            outbound = Outbound(wiring, board, stores, instance, self.public_url)
             for name in PHONES:
                 provider = PHONES[name](settings, self.auth_token, self.public_url)
                 door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
                 app.router.routes.extend(door.routes())
+            app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             tasks.start("records", records.run(wiring.wall))
             known = [self.agents.get(name) for name in self.agents.names()]
@@ -136,6 +139,7 @@ class Building:
                 yield
             finally:
                 await board.close()
+                await outbound.close()
                 await toolkit.close()
                 await tasks.close()
                 await records.close()

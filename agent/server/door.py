@@ -1,12 +1,12 @@
 """A phone provider's door: signed webhooks in, verdicts out, and the media stream. The same for every provider.
 
 `/NAME/voice` rings, `/NAME/media` is the stream, `/NAME/after` is asked when a stream has ended, `/NAME/status` tells of the call's own
-end. Nothing is opened for a request that the provider did not sign.
+end, `/NAME/amd` of who answered a call of ours. Nothing is opened for a request that the provider did not sign.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 from starlette.responses import Response
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from agent.server.switchboard import Switchboard
 
 log = structlog.get_logger()
+
+Read = TypeVar("Read")
 
 STRANGERS = 50
 """Streams beyond twice the slots that may wait for their `start`; one more is turned away before it is accepted."""
@@ -63,6 +65,7 @@ class Door:
             Route(f"{at}/voice", self.voice, methods=["POST"]),
             Route(f"{at}/after", self.after, methods=["POST"]),
             Route(f"{at}/status", self.status, methods=["POST"]),
+            Route(f"{at}/amd", self.amd, methods=["POST"]),
             WebSocketRoute(f"{at}/media", self.media),
         ]
 
@@ -80,7 +83,15 @@ class Door:
         if isinstance(caller, Response):
             return caller
         if caller.over:
-            self._switchboard.over(caller.call_id, caller.over)
+            self._switchboard.over(caller)
+        return Response(status_code=204)
+
+    async def amd(self, request: Request) -> Response:
+        """Who, or what, answered a call of ours."""
+        found = await self._read(request, self._provider.answered_by)
+        if isinstance(found, Response):
+            return found
+        self._switchboard.answered_by(*found)
         return Response(status_code=204)
 
     async def media(self, websocket: WebSocket) -> None:
@@ -115,12 +126,18 @@ class Door:
         return Response(text, media_type=media_type)
 
     async def _caller(self, request: Request) -> door.Caller | Response:
-        """Who calls, from a signed webhook; or the answer that turns it away."""
+        """Who calls."""
+        return await self._read(request, self._provider.caller)
+
+    async def _read(
+        self, request: Request, read: Callable[[door.Request], Read]
+    ) -> Read | Response:
+        """What a signed webhook says; or the answer that turns it away."""
         length = request.headers.get("content-length", "")
         if not length.isdecimal() or int(length) > self._provider.largest:
             return Response(f"at most {self._provider.largest} bytes, with their number", 413)
         try:
-            return self._provider.caller(_request(request, await request.body()))
+            return read(_request(request, await request.body()))
         except NotSigned as error:
             self._forged("webhook")
             return Response(str(error), 403)

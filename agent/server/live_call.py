@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
     from agent.events import LineEvent
+    from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
@@ -50,7 +51,7 @@ class LiveCall:
         self._model: Sessions | None = None
         self._tasks = wiring.tasks_of_call(self.id, self._child_failed)
         self._recorder = wiring.recorder(self.id, agent, self._tasks)
-        self._machine = wiring.machine(agent)
+        self._machine = wiring.machine(agent, info)
         self._session = CallSession(
             self._machine,
             wakeups=wiring.wakeups,
@@ -88,6 +89,11 @@ class LiveCall:
             self._line_is_up = False
             self._line.send(HangUp())
             self._session.feed(LineEnded("closed"))
+
+    def answered_by(self, who: AnsweredBy) -> None:
+        """Who, or what, picked up a call of ours."""
+        if who == "fax":
+            self.abandon("fax")
 
     def abandon(self, reason: str) -> None:
         """End the call from outside the conversation."""
@@ -139,7 +145,7 @@ class LiveCall:
             version=__version__,
             agent=self.agent.name,
             fingerprint=self._wiring.fingerprint(self.agent),
-            options=msgspec.to_builtins(self._wiring.options(self.agent)),
+            options=msgspec.to_builtins(self._wiring.options(self.agent, self.info)),
             lines=self._machine.own.keys(),
         )
 

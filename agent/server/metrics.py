@@ -20,6 +20,7 @@ END_REASONS = (
     "caller_hung_up",
     "caller_busy",
     "call_failed",
+    "fax",
     "no_answer",
     "no_start",
     "line_lost",
@@ -29,7 +30,7 @@ END_REASONS = (
     "server_stopped",
     "internal_error",
 )
-REFUSALS = ("busy", "draining", "no_agent", "quota", "rate", "streams", "token")
+REFUSALS = ("busy", "closed", "draining", "no_agent", "quota", "rate", "streams", "token")
 
 
 class Metrics:

@@ -79,7 +79,7 @@ class Register:
             version=__version__,
             from_number=caller.from_number,
             to_number=caller.to_number,
-            number_hash=number_hash(caller.from_number, self._number_key),
+            number_hash=number_hash(_other(caller), self._number_key),
         )
         try:
             await self.records.create(record)
@@ -143,3 +143,8 @@ class Register:
             await self.records.spent(claims.id, call, float(claims.expiry))
         except StorageError as error:
             log.error("a spent token was not recorded", call=call, why=str(error))
+
+
+def _other(caller: Caller) -> str:
+    """The number of whoever is not us."""
+    return caller.from_number if caller.direction == "inbound" else caller.to_number

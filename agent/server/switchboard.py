@@ -6,7 +6,8 @@ Provider-neutral: a webhook asks, the answer is a `Verdict`, and the provider's 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
@@ -21,13 +22,13 @@ from agent.server.spoken import closed, said
 from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from agent.config.agent_file import AgentFile
     from agent.drive.tasks import Tasks
     from agent.events import LineEvent
     from agent.protocols.base import StreamStart
-    from agent.protocols.door import Caller
+    from agent.protocols.door import AnsweredBy, Caller
     from agent.server.register import Register
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
@@ -48,12 +49,27 @@ BREAKER = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
 """As `/metrics` shows it."""
 
 
-class Place(NamedTuple):
-    """A call on the switchboard and the answers its webhooks got, by leg: a repeated webhook gets the same answer."""
+@dataclass
+class Place:
+    """A call on the switchboard.
+
+    Attributes:
+        caller: who calls; of a call of ours the provider's ids are not known before it was placed.
+        call: the conversation.
+        verdicts: the answers its webhooks got, by leg: a repeated webhook gets the same answer.
+        recorded: whether it has a record: a call of ours gets one when its callee answers, or at its end.
+        over: set when it has ended and left the switchboard.
+    """
 
     caller: Caller
     call: LiveCall
-    verdicts: dict[int, asyncio.Task[Verdict]]
+    verdicts: dict[int, asyncio.Task[Verdict]] = field(default_factory=dict)
+    recorded: bool = False
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+async def _nobody(caller: Caller) -> bool:
+    return False
 
 
 class Switchboard:
@@ -64,6 +80,9 @@ class Switchboard:
         register: their records and tokens.
         tasks: owner of the calls.
         max_calls: slots.
+
+    Attributes:
+        adopt: asked to open a call of ours that another process placed, when its webhook comes here.
     """
 
     def __init__(self, wiring: Wiring, register: Register, tasks: Tasks, max_calls: int) -> None:
@@ -73,14 +92,16 @@ class Switchboard:
         self._register = register
         self._tasks = tasks
         self._max_calls = max_calls
+        self.adopt: Callable[[Caller], Awaitable[bool]] = _nobody
         self._places: dict[str, Place] = {}
+        self._orders: dict[str, Place] = {}  # calls of ours whose provider's id is not known yet
         self._ended: dict[str, tuple[str, str | None]] = {}
         self.metrics.breaker.set_function(lambda: BREAKER[self._breaker()])
 
     @property
     def active(self) -> int:
         """Calls that are live or hold a slot."""
-        return len(self._places)
+        return len(self._places) + len(self._orders)
 
     @property
     def full(self) -> bool:
@@ -93,7 +114,7 @@ class Switchboard:
 
     async def close(self) -> None:
         """End every call now."""
-        for place in list(self._places.values()):
+        for place in [*self._places.values(), *self._orders.values()]:
             place.call.abandon("server_stopped")
         await self._tasks.close(grace=5.0)
 
@@ -101,10 +122,12 @@ class Switchboard:
 
     async def ring(self, caller: Caller) -> Verdict:
         """A caller rings: hold until the agent can speak, or say why it cannot."""
-        place = self._places.get(caller.call_id)
+        place = self._known(caller)
         if place is None:
             if (ended := self._ended.get(caller.call_id)) is not None:
-                return _after(*ended)
+                return HangUpNow() if caller.order else _after(*ended)
+            if caller.order:
+                return await self._picked_up(caller)
             try:
                 agent = self._wiring.agent_for(caller.to_number)
             except UserError as error:
@@ -118,15 +141,21 @@ class Switchboard:
 
     def _refusal(self, caller: Caller, agent: AgentFile) -> Verdict | None:
         """What a caller gets whom this agent cannot talk to now."""
-        wiring = self._wiring
-        if caller.direction == "inbound" and (verdict := closed(agent, wiring.wall())) is not None:
+        if (
+            caller.direction == "inbound"
+            and (verdict := closed(agent, self._wiring.wall())) is not None
+        ):
             self.metrics.refused.labels("closed").inc()
             return verdict
-        why = "draining" if self.draining else "busy" if self.full else ""
-        if why := why or wiring.admission.admit(wiring.wakeups.now()):
-            self.metrics.refused.labels(why).inc()
-            return said("busy", agent)
-        return None
+        return said("busy", agent) if self._no_room() else None
+
+    async def _picked_up(self, caller: Caller) -> Verdict:
+        """Somebody picked up a call of ours that is not live here: it goes on here if it can."""
+        place = self._known(caller) if await self.adopt(caller) else None
+        if place is None:
+            log.warning("a call of ours was answered that nobody here knows")
+            return HangUpNow()
+        return await self._verdict(place, 1, self._first)
 
     async def after(self, caller: Caller) -> Verdict:
         """The stream ended, for whatever reason: what now?"""
@@ -142,11 +171,76 @@ class Switchboard:
             call.line_ended()
         return await self._verdict(place, leg + 1, self._again)
 
-    def over(self, call_id: str, reason: str) -> None:
+    def over(self, caller: Caller) -> None:
         """The provider says that the call itself has ended."""
-        place = self._places.get(call_id)
+        place = self._known(caller)
         if place is not None:
-            place.call.abandon(reason)
+            place.call.abandon(caller.over)
+
+    def answered_by(self, caller: Caller, who: AnsweredBy) -> None:
+        """The provider says who, or what, picked up a call of ours."""
+        place = self._known(caller)
+        if place is not None:
+            place.call.answered_by(who)
+
+    # ---- calls of ours
+
+    def dial(self, caller: Caller, agent: AgentFile, variables: dict[str, str]) -> Place | str:
+        """A call of ours is about to be placed: its agent gets ready as if it rang.
+
+        Args:
+            caller: who calls whom; `caller.order` is what the call's webhooks will say.
+            agent: who speaks.
+            variables: what it was told for this call.
+
+        Returns:
+            The call, or why there is no room for it.
+        """
+        if why := self._no_room():
+            return why
+        info = CallInfo(self._wiring.new_id(), agent.name, caller.to_number, "outbound", variables)
+        place = Place(caller, LiveCall(info, agent, self._wiring))
+        self._orders[caller.order] = place
+        self._begin(place)
+        return place
+
+    def placed(self, order: str, call_id: str) -> None:
+        """The provider took an order, and calls the call so; its webhook may have told us already."""
+        place = self._orders.pop(order, None)
+        if place is not None:
+            place.caller = place.caller._replace(call_id=call_id)
+            self._places[call_id] = place
+
+    def call_id_of(self, order: str) -> str | None:
+        """The provider's id of a call of ours that is live here and was placed."""
+        placed = (place.caller for place in self._places.values())
+        return next((caller.call_id for caller in placed if caller.order == order), None)
+
+    async def record(self, place: Place) -> None:
+        """A call of ours has ended that nobody answered: it has a record all the same."""
+        call = place.call
+        place.recorded = True
+        await self._register.create(call.id, call.agent.name, place.caller)
+        await self._register.finish(call.id, call.reason, call.leg, call.figures())
+
+    def _known(self, caller: Caller) -> Place | None:
+        """The call that a webhook is about; the first one of a call of ours brings the provider's ids."""
+        if caller.call_id not in self._places and caller.order in self._orders:
+            self.placed(caller.order, caller.call_id)
+        place = self._places.get(caller.call_id)
+        if place is not None and not place.caller.account:
+            place.caller = place.caller._replace(account=caller.account)
+        return place
+
+    def _no_room(self) -> str:
+        """Why no call can be taken now, which is counted; empty where one is taken."""
+        if self.draining or self.full:
+            why = "draining" if self.draining else "busy"
+        else:
+            why = self._wiring.admission.admit(self._wiring.wakeups.now())
+        if why:
+            self.metrics.refused.labels(why).inc()
+        return why
 
     async def _verdict(
         self, place: Place, leg: int, decide: Callable[[Place, int], Coroutine[Any, Any, Verdict]]
@@ -159,9 +253,12 @@ class Switchboard:
 
     async def _first(self, place: Place, leg: int) -> Verdict:
         call = place.call
+        place.recorded = True
         await self._register.create(call.id, call.agent.name, place.caller)
         await asyncio.wait([call.answered], timeout=ANSWER_LIMIT)
         if call.reason or place.caller.call_id not in self._places:
+            if place.caller.order:
+                return HangUpNow()  # who is called by us has nothing to be sorry to hear
             verdict = _after(call.reason, call.agent.fallback_number, spoken=False)
             out_of_room = call.reason == "model_lost" and self._breaker() is not Breaker.CLOSED
             return said("busy", call.agent) if out_of_room and isinstance(verdict, Say) else verdict
@@ -218,10 +315,13 @@ class Switchboard:
         agent = with_variables(agent, {}, must=False)
         info = CallInfo(self._wiring.new_id(), agent.name, caller.from_number, _direction(caller))
         call = LiveCall(info, agent, self._wiring)
-        place = Place(caller, call, {})
+        place = Place(caller, call, recorded=True)
         self._places[caller.call_id] = place
-        self._tasks.start(f"call {call.id}", self._live(place))
+        self._begin(place)
         return place
+
+    def _begin(self, place: Place) -> None:
+        self._tasks.start(f"call {place.call.id}", self._live(place))
 
     async def _live(self, place: Place) -> None:
         call = place.call
@@ -229,16 +329,25 @@ class Switchboard:
         try:
             await call.run()
         finally:
-            self._ended[place.caller.call_id] = (call.reason, call.agent.fallback_number)
-            while len(self._ended) > REMEMBERED:
-                del self._ended[next(iter(self._ended))]
-            del self._places[place.caller.call_id]
+            self._forget(place)
             log.info("call ended", call=call.id, reason=call.reason)
             self.metrics.add(call.reason, call.counted, call.turns)
             figures = call.figures()
             if figures.get("left_out"):
                 self.metrics.reduced.inc()
-            await self._register.finish(call.id, call.reason, call.leg, figures)
+            if place.recorded:
+                await self._register.finish(call.id, call.reason, call.leg, figures)
+            place.over.set()
+
+    def _forget(self, place: Place) -> None:
+        """It is live no more; late webhooks are told how it ended."""
+        if self._orders.get(place.caller.order) is place:
+            del self._orders[place.caller.order]
+            return
+        del self._places[place.caller.call_id]
+        self._ended[place.caller.call_id] = (place.call.reason, place.call.agent.fallback_number)
+        while len(self._ended) > REMEMBERED:
+            del self._ended[next(iter(self._ended))]
 
 
 def _direction(caller: Caller) -> Literal["inbound", "outbound"]:

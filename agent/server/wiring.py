@@ -20,6 +20,7 @@ from agent.models.live import LiveSession
 from agent.server import clock
 from agent.server.admission import Admission
 from agent.server.habits import call_options
+from agent.server.outbound.habits import as_we_call
 from agent.server.prompt import system_instruction
 from agent.server.providers import MODELS, REFUSALS, Order
 from agent.server.sessions import Sessions
@@ -94,13 +95,16 @@ class Wiring:
         plain = (__version__, agent.digest(), self.settings.gemini_model)
         return hashlib.sha256("\n".join(plain).encode()).hexdigest()[:16]
 
-    def options(self, agent: AgentFile) -> CallOptions:
-        return call_options(self.settings, agent)
+    def options(self, agent: AgentFile, info: CallInfo | None = None) -> CallOptions:
+        """How this agent's calls behave; `info`: the very call, where there is one."""
+        options = call_options(self.settings, agent)
+        outbound = info is not None and info.direction == "outbound"
+        return as_we_call(options, agent) if outbound else options
 
     # ---- a call's parts
 
-    def machine(self, agent: AgentFile) -> CallMachine:
-        return CallMachine(self.options(agent), self.lines.lines_for(agent))
+    def machine(self, agent: AgentFile, info: CallInfo | None = None) -> CallMachine:
+        return CallMachine(self.options(agent, info), self.lines.lines_for(agent))
 
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         return await self.toolkit.tools(agent, info)

@@ -211,6 +211,27 @@ class Attempts:
             )
             return [struct(Attempt, row) for row in await transaction.rows(taken)]
 
+    async def take_over(self, attempt: str, n: int, provider_call_id: str, taker: Taker) -> bool:
+        """Try `n` was answered and goes on in another process than placed it; False where it is over."""
+        async with self._database.transaction() as transaction:
+            values = {
+                "state": AttemptState.PLACED,
+                "provider_call_id": provider_call_id,
+                "instance": taker.instance,
+                "alive_until": taker.until,
+            }
+            taken = sa.update(attempts).where(_present(attempt, n), is_open(attempts))
+            if await transaction.write(taken.values(**values)) == 0:
+                return False
+            await transaction.write(
+                sa.update(dials)
+                .where(
+                    dials.c.attempt == attempt, dials.c.n == n, dials.c.provider_call_id.is_(None)
+                )
+                .values(provider_call_id=provider_call_id)
+            )
+            return True
+
     async def placed(self, attempt: str, n: int, provider_call_id: str) -> bool:
         """The provider took try `n`; False where that is known already or the try is over."""
         async with self._database.transaction() as transaction:
@@ -304,6 +325,12 @@ class Attempts:
         query = query.where(dials.c.provider_call_id == provider_call_id)
         rows = await self._database.rows(query)
         return (struct(Attempt, rows[0]), rows[0].n) if rows else None
+
+    async def dialled_at(self, attempt: str, n: int) -> float:
+        """When try `n` began; 0 where there was none."""
+        query = sa.select(dials.c.at).where(dials.c.attempt == attempt, dials.c.n == n)
+        rows = await self._database.rows(query)
+        return float(rows[0].at) if rows else 0.0
 
     async def dialled(self, since: float) -> int:
         """Tries of all calls since then."""

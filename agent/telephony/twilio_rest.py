@@ -7,6 +7,7 @@ Source: "Twilio: Calls resource" (https://www.twilio.com/docs/voice/api/call-res
 from __future__ import annotations
 
 import asyncio
+import logging
 from base64 import b64encode
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
@@ -54,11 +55,16 @@ class Credentials(NamedTuple):
     secret: str
 
 
+_SILENT = logging.getLogger("agent.telephony.twilio_rest.requests")
+_SILENT.setLevel(logging.CRITICAL)
+"""Twilio's client would log every request with its query, and so with the numbers in it."""
+
+
 class HttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]
     """Twilio's HTTP client, at an origin of our choosing and with a time-out that it keeps; made inside a running loop."""
 
     def __init__(self, origin: str) -> None:
-        super().__init__()
+        super().__init__(logger=_SILENT)
         self._origin = URL(origin)
 
     async def request(
@@ -71,7 +77,9 @@ class HttpClient(AsyncTwilioHttpClient):  # type: ignore[misc]
         **more: Any,
     ) -> Any:
         """Send it to our origin; what aiohttp no longer likes as `auth` goes as the header that it is."""
-        given = dict(headers or {})
+        # A connection that is kept may turn out to be closed when it is written to again, and then nobody knows whether the
+        # request was read (RFC 9112, section 9.3.1): a call that may ring costs more than a handshake.
+        given = {**(headers or {}), "Connection": "close"}
         if auth is not None:
             given["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode()
         moved = str(self._origin.join(URL(url).relative()))

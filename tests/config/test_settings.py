@@ -60,6 +60,13 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "MAX_CALL_SECONDS": "60",
         "DRAIN_SECONDS": "0",
         "ANSWER_WITHIN": "7.5",
+        "API_TOKEN": "api-token",
+        "CALLER_ID": "+15551234567",
+        "CALL_COUNTRIES": "us, CA,us",
+        "CALLS_PER_SECOND": "0.5",
+        "CALLS_PER_HOUR": "10",
+        "CALLS_PER_DAY": "20",
+        "CALLS_PER_NUMBER": "1",
         "DATABASE_URL": "sqlite:////var/lib/pickup.db",
         "DATA_DIR": "/var/lib/pickup",
         "LOG_LEVEL": "DEBUG",
@@ -70,7 +77,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
     settings = Settings.load(given)
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "key-1"
-    assert settings.secrets() == ("key-1", "key-2", "token", "secret")
+    assert settings.secrets() == ("key-1", "key-2", "token", "secret", "api-token")
     assert settings.gemini_model == "gemini-4-live"
     assert settings.gemini_url == "wss://live.example.com"
     assert settings.public_url == "https://pickup.example.com"
@@ -78,12 +85,18 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
     assert (settings.port, settings.max_calls, settings.answer_within) == (0, 3, 7.5)
     assert (settings.log_level, settings.log_format) == ("debug", "json")
     assert settings.pickup_agents == tmp_path
+    assert settings.call_countries == "CA,US"
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("GEMINI_MODEL", "Gemini 3"),
+        ("CALLER_ID", "5551234567"),
+        ("CALL_COUNTRIES", "USA"),
+        ("CALL_COUNTRIES", "US;CA"),
+        ("CALLS_PER_SECOND", "0"),
+        ("CALLS_PER_NUMBER", "0"),
         ("GEMINI_URL", "generativelanguage.googleapis.com"),
         ("GEMINI_URL", "ws://live.example.com"),
         ("GEMINI_API_VERSION", "beta"),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from agent.protocols.base import StreamStart
-    from agent.protocols.door import Caller, Verdict
+    from agent.protocols.door import AnsweredBy, Caller, Verdict
     from agent.server.switchboard import Switchboard
 
 TOKEN, ORIGIN = "auth-token", "https://pickup.example.com"
@@ -59,8 +59,11 @@ class Board:
         self.asked.append(("after", caller))
         return self.verdict
 
-    def over(self, call_id: str, reason: str) -> None:
-        self.ended.append((call_id, reason))
+    def over(self, caller: Caller) -> None:
+        self.ended.append((caller.call_id, caller.over))
+
+    def answered_by(self, caller: Caller, who: AnsweredBy) -> None:
+        self.asked.append((who, caller))
 
     async def admit(self, start: StreamStart, line: Any) -> None:
         self.starts.append(start)
@@ -279,3 +282,13 @@ def test_above_the_limit_a_stream_is_turned_away_and_counted() -> None:
             first.receive_text()
     with bench.stream() as again:  # there is room again
         again.close()
+
+
+def test_who_answered_a_call_of_ours_is_passed_on(bench: Bench) -> None:
+    path = "/twilio/amd?order=o1"
+    assert bench.post(path, FORM | {"AnsweredBy": "machine_end_beep"}).status_code == 204
+    ((who, told),) = bench.board.asked
+    assert (who, told.order) == ("machine_end", "o1")
+    assert bench.post(path, FORM | {"AnsweredBy": "a robot"}).status_code == 400
+    assert bench.post(path, FORM | {"AnsweredBy": "fax"}, "forged").status_code == 403
+    assert len(bench.board.asked) == 1

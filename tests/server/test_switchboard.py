@@ -129,7 +129,7 @@ def test_above_max_calls_a_caller_hears_that_all_lines_are_busy(tmp_path: Path) 
         assert isinstance(await bench.board.ring(caller(1)), Join)  # it has its slot
         assert bench.series('pickup_refused_total{why="busy"}') == 2
         assert bench.series("pickup_calls_active") == 2
-        bench.board.over(caller(1).call_id, "caller_hung_up")
+        bench.board.over(caller(1)._replace(over="caller_hung_up"))
         await asyncio.sleep(0.1)
         assert isinstance(await bench.board.ring(caller(3)), Join)
 
@@ -363,7 +363,7 @@ def test_a_stream_that_comes_after_the_end_is_refused(tmp_path: Path) -> None:
         bench.records.slow = 0.05
         starting = bench.wiring.tasks.start_read("start", bench.start(token))
         await settle()
-        bench.board.over(caller().call_id, "caller_hung_up")  # while the database is asked
+        bench.board.over(caller()._replace(over="caller_hung_up"))  # while the database is asked
         _, sink = await starting
         assert sink is None
 
@@ -487,10 +487,10 @@ def test_the_end_of_the_call_itself_ends_it_once(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
         await connect(bench)
         for _ in range(3):
-            bench.board.over(caller().call_id, "caller_hung_up")
+            bench.board.over(caller()._replace(over="caller_hung_up"))
         await asyncio.sleep(0.1)
-        bench.board.over(caller().call_id, "call_failed")
-        bench.board.over("CA of nobody", "caller_hung_up")
+        bench.board.over(caller()._replace(over="call_failed"))
+        bench.board.over(caller()._replace(call_id="CA of nobody", over="caller_hung_up"))
         ((reason, _, _),) = bench.records.finished.values()
         assert reason == "caller_hung_up"
 

@@ -1,0 +1,133 @@
+"""Everything that calls of ours need, put together: rules, orders, dialer, carrier and API."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import structlog
+
+from agent.errors import UserError
+from agent.server.outbound.api import CallsApi
+from agent.server.outbound.carrier import credentials
+from agent.server.outbound.destinations import Destinations
+from agent.server.outbound.dialer import Dialer, Post
+from agent.server.outbound.orders import Orders
+from agent.storage.attempts import Caps
+from agent.telephony.twilio_rest import calls
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.routing import BaseRoute
+
+    from agent.config.agent_files import AgentFiles
+    from agent.config.settings import Settings
+    from agent.server.stores import Stores
+    from agent.server.switchboard import Switchboard
+    from agent.server.wiring import Wiring
+
+log = structlog.get_logger()
+
+
+class Outbound:
+    """The calls that this process places.
+
+    Args:
+        wiring: what calls are made of.
+        board: lives them.
+        stores: keep what was ordered.
+        instance: this process.
+        public_url: the origin at which the carrier reaches us.
+    """
+
+    def __init__(
+        self,
+        wiring: Wiring,
+        board: Switchboard,
+        stores: Stores,
+        instance: str,
+        public_url: str,
+    ) -> None:
+        settings = wiring.settings
+        self._wiring = wiring
+        self._board = board
+        self._instance = instance
+        self._public_url = public_url
+        self._campaigns = stores.campaigns
+        self._stack = AsyncExitStack()
+        self._dialer: Dialer | None = None
+        self.orders = Orders(
+            attempts=stores.attempts,
+            agents=wiring.agents,
+            destinations=lambda: destinations(settings, wiring.agents),
+            caller_id=settings.caller_id,
+            caps=caps(settings),
+        )
+
+    async def open(self) -> list[BaseRoute]:
+        """Begin to dial where a carrier is set up; the routes of the API where it has a token."""
+        settings = self._wiring.settings
+        try:
+            given = credentials(settings)
+        except UserError:
+            given = None
+        if given is not None and settings.call_countries:
+            carrier = await self._stack.enter_async_context(calls(given, self._public_url))
+            self._dialer = Dialer(self.orders, self._campaigns, self._board, carrier, self._post())
+            self._dialer.begin()
+        if settings.api_token is None:
+            return []
+        api = CallsApi(
+            self.orders,
+            settings.api_token.get_secret_value(),
+            stir=self._dialer.stir if self._dialer else None,
+            new_id=self._wiring.new_id,
+            wall=self._wiring.wall,
+        )
+        return api.routes()
+
+    async def close(self) -> None:
+        """The calls have ended."""
+        if self._dialer is not None:
+            await self._dialer.close()
+        await self._stack.aclose()
+
+    def _post(self) -> Post:
+        settings = self._wiring.settings
+        return Post(
+            instance=self._instance,
+            provider="twilio",
+            wall=self._wiring.wall,
+            per_second=settings.calls_per_second,
+            max_seconds=settings.max_call_seconds,
+        )
+
+
+def destinations(settings: Settings, agents: AgentFiles) -> Destinations:
+    """Where this deployment may call."""
+    countries = frozenset(filter(None, settings.call_countries.split(",")))
+    return Destinations(countries, frozenset(_own(settings, agents)))
+
+
+def caps(settings: Settings) -> Caps:
+    """How many calls it may place."""
+    return Caps(
+        number_per_day=settings.calls_per_number,
+        per_hour=settings.calls_per_hour,
+        per_day=settings.calls_per_day,
+    )
+
+
+def _own(settings: Settings, agents: AgentFiles) -> Iterator[str]:
+    """Numbers that ring here."""
+    if settings.caller_id is not None:
+        yield settings.caller_id
+    for name in agents.names():
+        try:
+            agent = agents.get(name)
+        except UserError:
+            continue  # told where the agent is asked for
+        yield from agent.numbers
+        if agent.outbound.caller_id is not None:
+            yield agent.outbound.caller_id
