@@ -20,6 +20,8 @@ from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
 from agent.tools.http_tool import HttpSpec, make_http_tool
 from agent.tools.look_up import LookUp
+from agent.tools.mcp_server import Access, McpServer, McpSpec
+from agent.tools.mcp_tool import make_mcp_tool
 from agent.tools.python_files import PythonFiles
 from agent.tools.python_tool import make_tool
 from agent.tools.schedule_callback import Diary, ScheduleCallback
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from agent.config.agent_file import AgentFile
-    from agent.config.agent_tools import Auth, HttpTool as HttpEntry, ToolEntry
+    from agent.config.agent_tools import Auth, HttpTool as HttpEntry, McpTool as McpEntry, ToolEntry
     from agent.tools.base import CallInfo, Tool
     from agent.tools.effects import Journal
     from agent.tools.look_up import Library, Quote
@@ -108,7 +110,7 @@ class Toolkit:
 
     Attributes:
         journal: that one.
-        tasks: own what tools have begun and what they keep open.
+        tasks: own what tools have begun.
     """
 
     def __init__(
@@ -122,6 +124,8 @@ class Toolkit:
         self.journal = journal or MemoryJournal()
         self.tasks = Tasks("tools", lambda child, error: log.error(child, exc_info=error))
         self._ports = ports or Ports()
+        self._sessions = Tasks("mcp", lambda child, error: log.error(child, exc_info=error))
+        self._servers: dict[str, McpServer] = {}
         self._files = PythonFiles(folder, log.error)
         self._threads = Threads()
         self._web = Web()
@@ -158,7 +162,47 @@ class Toolkit:
             return [make_tool(function, info, self._threads) for function in functions]
         if entry.http is not None:
             return [self._http(entry.http)]
-        raise UserError(f"this server cannot make {_source(entry)}")
+        if entry.mcp is not None:
+            server = self._server(entry.mcp)
+            return [make_mcp_tool(server, listed) for listed in await server.tools()]
+        raise AssertionError("an entry is one of four")
+
+    def connect(self, agent: AgentFile) -> None:
+        """Open the sessions that this agent's calls will want, ahead of the first call."""
+        for entry in agent.tools:
+            if entry.mcp is not None:
+                try:
+                    self._server(entry.mcp)
+                except UserError as error:
+                    self._tell(agent, str(error))
+
+    def _server(self, mcp: McpEntry) -> McpServer:
+        """The one session with a server, over all calls; a file that was saved otherwise has another.
+
+        Raises:
+            UserError: a secret is not set.
+        """
+        headers = dict(mcp.headers)
+        if mcp.secret is not None:
+            headers["Authorization"] = f"Bearer {self._named(mcp.secret)}"
+        access = Access(headers, {name: self._named(name) for name in mcp.environment})
+        key = repr((mcp, access))
+        if key not in self._servers:
+            spec = McpSpec(
+                name=mcp.name,
+                command=mcp.command or (),
+                url=mcp.url or "",
+                allow=mcp.allow,
+                timeout=mcp.timeout,
+            )
+            self._servers[key] = McpServer(spec, access, self._sessions, log.warning)
+        return self._servers[key]
+
+    def _named(self, secret: str) -> str:
+        held = self._secret(secret)
+        if held is None:
+            raise UserError(f"the secret {secret} is not set")
+        return held.get_secret_value()
 
     def _http(self, http: HttpEntry) -> Tool:
         spec = HttpSpec(**{name: getattr(http, name) for name in HttpSpec.__struct_fields__})
@@ -172,10 +216,7 @@ class Toolkit:
         """
         if auth is None:
             return {}
-        held = self._secret(auth.secret)
-        if held is None:
-            raise UserError(f"the secret {auth.secret} is not set")
-        secret = held.get_secret_value()
+        secret = self._named(auth.secret)
         match auth.scheme:
             case "bearer":
                 return {"Authorization": f"Bearer {secret}"}
@@ -187,6 +228,7 @@ class Toolkit:
     async def close(self) -> None:
         """Let what tools have begun come to its end, and let go of what they have opened."""
         await self.tasks.close(grace=GRACE)
+        await self._sessions.close()
         await self._web.close()
 
     def _add(self, agent: AgentFile, tool: Tool, made: dict[str, Tool]) -> None:

@@ -191,7 +191,8 @@ class Wiring:
                 log.error("the model's quota is used up: new calls hear the busy line")
 
     def prepare(self, agent: AgentFile) -> None:
-        """Have the agent's disclosure rendered; a stand-in would read out its script instead."""
+        """Have the agent's disclosure rendered (a stand-in would read out its script instead), and its MCP servers at hand."""
+        self.toolkit.connect(agent)
         if not is_loopback(urlsplit(self.settings.gemini_url).hostname):
             model = agent.model or self.settings.gemini_model
             self.renderer.want(agent, model, self._reader(agent))

@@ -150,3 +150,35 @@ async def test_the_journal_is_the_databases(tmp_path: Path) -> None:
         assert await journal.begin("call-2", "key", "book") is None
     finally:
         await database.close()
+
+
+MCP = """tools:
+  - mcp: {name: crm, command: [CRM], environment: CRM_TOKEN}
+  - end_call
+"""
+
+
+async def test_an_mcp_server_is_one_for_all_calls_and_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(room, "LOAD_WITHIN", 0.05)
+    kit = Toolkit(secret=Settings.load({"CRM_TOKEN": "t"}).secret)
+    agent = parse_agent(AGENT + MCP.replace("[CRM]", "[/nowhere/at-all]"), "desk.yaml")
+    kit.connect(agent)
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(2):
+            assert [tool.declaration.name for tool in await kit.tools(agent, INFO)] == ["end_call"]
+    assert len(kit._servers) == 1
+    assert {line["event"] for line in logs} >= {"a tool is not there"}
+    await kit.close()
+
+
+async def test_an_mcp_server_without_its_secret_is_not_started() -> None:
+    kit = Toolkit()
+    agent = parse_agent(AGENT + MCP.replace("[CRM]", "[/nowhere/at-all]"), "desk.yaml")
+    with structlog.testing.capture_logs() as logs:
+        kit.connect(agent)
+        assert [tool.declaration.name for tool in await kit.tools(agent, INFO)] == ["end_call"]
+    assert [line["why"] for line in logs] == ["the secret CRM_TOKEN is not set"]
+    assert kit._servers == {}
+    await kit.close()
