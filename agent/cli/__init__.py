@@ -27,6 +27,7 @@ COMMANDS = {
     "dev": "Let a real number ring on this machine until Ctrl-C.",
     "doctor": "Check settings and connections; say how to mend them.",
     "calls": "List the calls that were, or show one of them.",
+    "messages": "List what callers left, and who is to be called back.",
     "replay": "Play a recorded call to today's core and compare what it does.",
     "bench": "Measure what calls cost, and what they lose and wait.",
     "torture": "Let all go wrong, one call each; tell what callers noticed.",
