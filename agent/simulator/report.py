@@ -11,6 +11,8 @@ from enum import StrEnum
 
 import msgspec
 
+from agent.simulator.tones import KeyHeard
+
 
 class Ended(StrEnum):
     """How a call ended."""
@@ -149,6 +151,7 @@ class CallReport(msgspec.Struct, kw_only=True):
         buffered_peak_ms: the most that was ever buffered unplayed.
         odd_payloads: messages that were no multiple of 160 bytes; Twilio takes them all the same.
         said: texts of <Say>, in order. played: URLs of <Play>.
+        keys_heard: the DTMF tones in the agent's audio, where the call's audio was kept.
         hung_up_by: who ended the call (`cdr.HungUpBy`).
         beep_s: a machine answered: its beep (or, without one, its greeting) ended at this time of
             its timeline; what it heard before is not in its recording.
@@ -173,6 +176,7 @@ class CallReport(msgspec.Struct, kw_only=True):
     odd_payloads: int = 0
     spoken: list[SpokenUtterance] = msgspec.field(default_factory=list)
     heard: list[HeardUtterance] = msgspec.field(default_factory=list)
+    keys_heard: list[KeyHeard] = msgspec.field(default_factory=list)
     clears: list[ClearReceived] = msgspec.field(default_factory=list)
     marks: list[MarkEchoed] = msgspec.field(default_factory=list)
     underruns: list[Underrun] = msgspec.field(default_factory=list)

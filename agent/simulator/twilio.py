@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from agent.simulator import twiml
+from agent.simulator import tones, twiml
 from agent.simulator.cdr import CallRecord, HungUpBy
 from agent.simulator.clock import now, wall
 from agent.simulator.program import Ground, Program
@@ -162,6 +162,8 @@ def fill(report: CallReport, phone: Phone, program: Program) -> None:
         return
     report.spoken = caller.spoken
     report.heard = ear.attention.heard
+    if ear.sounds is not None:
+        report.keys_heard = tones.keys(ear.sounds.mulaw())
     report.clears, report.marks = ear.clears, ear.marks
     report.underruns, report.media = ear.underruns, ear.media
     report.buffered_peak_ms = ear.buffered_peak / 8

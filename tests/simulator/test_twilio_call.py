@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import audioop
 import base64
 import re
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from twilio.request_validator import RequestValidator
 
@@ -14,7 +16,7 @@ from agent.errors import UserError
 from agent.simulator.bad_line import FAULTS
 from agent.simulator.caller import CallAudio, CallerOptions, demo_utterances, run_caller
 from agent.simulator.media_stream import RULES
-from agent.simulator.phone import Manners, Utterance
+from agent.simulator.phone import SILENCE, Manners, Utterance
 from agent.simulator.report import AnyCallEvent, CallReport, Ended, describe
 from agent.simulator.ticker import Ticker
 from tests.simulator.customer import CONNECT, LOUD, TOKEN, Agent, Message, Server, Socket, serving
@@ -266,6 +268,31 @@ async def test_clear_gives_pending_marks_back_at_once_and_stops_the_audio() -> N
     assert clear.stale_ms == 0
     assert report.marks[0].cleared
     assert report.heard[0].heard_ms == pytest.approx(100, abs=60)
+
+
+async def test_the_agents_tones_are_heard_as_keys_and_what_was_cleared_is_not() -> None:
+    async def agent(socket: Socket) -> None:
+        await socket.until("start")
+        await socket.play(tone("4") + SILENCE * 5 + tone("2"))
+        await socket.send(event="mark", streamSid=socket.sid, mark={"name": "sent"})
+        await socket.until("mark")
+        await socket.play(SILENCE * 50 + tone("9"))
+        await socket.send(event="clear", streamSid=socket.sid)
+        await socket.until("media")
+
+    async with serving(CONNECT, agent) as server:
+        options = CallerOptions(url=server.url, auth_token=TOKEN, start_delay_s=0.0)
+        report, _ = await watched(options, CallAudio())
+    first, second = report.keys_heard
+    assert (first.digit, second.digit) == ("4", "2")
+    assert second.at_s - first.at_s == pytest.approx(0.2, abs=0.02)
+
+
+def tone(digit: str) -> bytes:
+    low, high = {"4": (770, 1209), "2": (697, 1336), "9": (852, 1477)}[digit]
+    time = np.arange(800) / 8000
+    pcm = 6000 * (np.sin(2 * np.pi * low * time) + np.sin(2 * np.pi * high * time))
+    return audioop.lin2ulaw(pcm.astype("<i2").tobytes(), 2)
 
 
 async def test_a_second_stream_goes_on_with_the_call() -> None:
