@@ -143,9 +143,8 @@ def test_nothing_to_restore_is_no_mistake(
 
 
 @pytest.fixture(scope="module")
-def program(pytestconfig: pytest.Config) -> Path:
-    assert pytestconfig.cache is not None
-    return installed(pytestconfig.cache.mkdir("emulate-0.8.0"))
+def program() -> Path:
+    return installed()
 
 
 @pytest.fixture

@@ -18,25 +18,36 @@ from typing import Any
 
 import pytest
 
-PACKAGE = "emulate@0.8.0"  # what is called `latest` belongs to another line of versions
+LOCK = Path(__file__).parent / "emulate"
+"""package.json and the lock: exact versions (`latest` is another program's) and what each file must hash to."""
+BUILD = Path(__file__).parents[2] / "build" / "emulate-0.8.0"
 ACCOUNT = "AC" + "0" * 32
 TOKEN = "twilio_test_auth_token"
 NUMBER = "+15551234567"
 NUMBER_SID = "PN" + "0" * 32
 
 
-def installed(cache: Path) -> Path:
-    """The emulator's program, fetched once into `cache`; skips where there is no node."""
+def installed() -> Path:
+    """The emulator's program, fetched once for each lock; skips where there is no node."""
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
-        pytest.skip(f"{PACKAGE} needs node and npm")
-    program = cache / "node_modules" / "emulate" / "dist" / "index.js"
-    if not program.exists():
-        options = ["--no-save", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        command = [npm, "install", *options, "--prefix", str(cache), PACKAGE]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=150)
-        assert done.returncode == 0, done.stderr
+        pytest.skip("emulate@0.8.0 needs node and npm")
+    program = BUILD / "node_modules" / "emulate" / "dist" / "index.js"
+    files = {path.name: path.read_bytes() for path in LOCK.glob("*.json")}
+    if program.exists() and all(_same(BUILD / name, held) for name, held in files.items()):
+        return program
+    BUILD.mkdir(parents=True, exist_ok=True)
+    for name, held in files.items():
+        (BUILD / name).write_bytes(held)
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+    command = [npm, "ci", *options, "--prefix", str(BUILD)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stderr
     return program
+
+
+def _same(path: Path, held: bytes) -> bool:
+    return path.exists() and path.read_bytes() == held
 
 
 def free_port() -> int:
