@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import audioop
 import base64
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
