@@ -350,6 +350,10 @@ class KeepHeard(Command, frozen=True, tag="keep_heard"):
     pcm: Pcm8k
 
 
+class KeepSound(Command, frozen=True, tag="keep_sound"):
+    """The caller was told that the call is recorded: sound is kept from now on."""
+
+
 class Answer(Command, frozen=True, tag="answer"):
     """Stop ringing: the agent's first words are in hand, or waiting longer would be worse."""
 
@@ -388,5 +392,5 @@ AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
 LineCommand = Play | Mark | Clear | HangUp
 ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
-CallCommand = KeepHeard | Answer | Tell | Finish
+CallCommand = KeepHeard | KeepSound | Answer | Tell | Finish
 AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

@@ -102,6 +102,8 @@ class OwnLines(msgspec.Struct, frozen=True):
         unheard: takes leave of a caller who is not.
         time_limit: the call has lasted as long as it may.
         disclosure: the first words of the call, where the agent's file does not waive them.
+        consent: said after that, where the agent's file has it: sound is kept from its end on.
+        filler: said in place of `moment` while a tool runs, where the agent's file has it.
     """
 
     trouble: OwnLine
@@ -111,6 +113,8 @@ class OwnLines(msgspec.Struct, frozen=True):
     still_there: OwnLine
     unheard: OwnLine
     disclosure: OwnLine | None = None
+    consent: OwnLine | None = None
+    filler: OwnLine | None = None
 
     def keys(self) -> dict[str, OwnLineKey]:
         """What a flight record says of them, by name."""

@@ -37,6 +37,10 @@ class Recorder(Protocol):
         """`t` seconds after the call's start; `event` is None for a tick."""
         ...
 
+    def keep_sound(self) -> None:
+        """Keep sound from now on, where it was not to be kept before the caller knew."""
+        ...
+
     def heard(self, t: float, pcm: Pcm) -> None:
         """The caller heard `pcm` beginning `t` seconds after the call's start."""
         ...

@@ -76,6 +76,7 @@ class CallSession:
             e.StartTool: self._to_tools,
             e.CancelTool: self._to_tools,
             e.KeepHeard: self._keep,
+            e.KeepSound: lambda _: self._recorder.keep_sound(),
             e.Tell: self._tell,
             e.Answer: lambda _: self._answered(),
             e.Finish: self._finish,

@@ -38,6 +38,7 @@ class CallState:
         out: the commands of this step so far.
         broke_at: when its latest streams broke.
         speak_at: when the agent's voice is to be looked after again.
+        consent_ends: position after which the caller knows that the call is recorded; None where nobody waits for that.
     """
 
     def __init__(self, options: CallOptions, own: OwnLines) -> None:
@@ -59,6 +60,7 @@ class CallState:
         self.out: list[e.AnyCommand] = []
         self.broke_at: deque[float] = deque(maxlen=options.breaks + 1)
         self.speak_at = math.inf
+        self.consent_ends: int | None = None
 
     def say(self, line: OwnLine) -> None:
         """Say a sentence of our own after what is queued."""

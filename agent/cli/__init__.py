@@ -26,6 +26,7 @@ COMMANDS = {
     "serve": "Run the server that answers the calls.",
     "dev": "Let a real number ring on this machine until Ctrl-C.",
     "doctor": "Check settings and connections; say how to mend them.",
+    "agents": "Check the agents' files; print what they may say.",
     "calls": "List the calls that were, or show one of them.",
     "messages": "List what callers left, and who is to be called back.",
     "replay": "Play a recorded call to today's core and compare what it does.",

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints
 
 from agent.config.agent_parts import (
-    A_LINE,
     ClosedOrLine,
     Greeting,
     GreetingOrLine,
@@ -135,11 +134,8 @@ class AgentFile(Part):
     filler_after: Annotated[
         float | None,
         Field(ge=0.5, le=60, allow_inf_nan=False),
-        Shape("seconds that a tool takes until a filler is said, from 0.5 to 60"),
+        Shape("seconds that a tool takes until the filler is said, from 0.5 to 60"),
     ] = None
-    fillers: Annotated[
-        tuple[Annotated[Line, A_LINE], ...], OneOrMore, Shape("a list of lines to be spoken")
-    ] = ()
     limits: Annotated[Limits, Shape("what one call may take, such as `seconds: 600`")] = Limits()
     lines: Annotated[
         OwnWords, Shape("its own words for Pickup's own sentences, such as `busy: ...`")

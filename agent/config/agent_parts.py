@@ -197,6 +197,7 @@ class OwnWords(Part):
     repeat: Annotated[Line | None, A_LINE] = None
     still_there: Annotated[Line | None, A_LINE] = None
     unheard: Annotated[Line | None, A_LINE] = None
+    filler: Annotated[Line | None, Shape("a line to be spoken while a tool takes its time")] = None
 
 
 def _on_the_day(span: Span) -> Span:

@@ -100,6 +100,13 @@ def parse_agent(text: str, source: str) -> AgentFile:
     return agent
 
 
+def line_of(text: str, path: Path) -> int:
+    """The line (from 1) of what stands at `path` in a file that can be read; of its parent where it does not."""
+    reading = _Reading("")
+    reading.mapping(text)
+    return _line(path, reading.lines)
+
+
 class _Reading:
     """A file's values, and the lines at which they are given."""
 

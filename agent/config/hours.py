@@ -67,14 +67,6 @@ def _date(text: str) -> str:
 Day = Annotated[
     tuple[TimeRange, ...],
     OneOrMore,
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "string"},
-                {"type": "array", "items": {"type": "string"}},
-            ]
-        }
-    ),
     Shape("a range such as 08:00-18:00, or a list of them; a day that is left out is closed"),
 ]
 Holiday = Annotated[

@@ -14,9 +14,10 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic_core import core_schema
 
 if TYPE_CHECKING:
-    from pydantic import GetJsonSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
@@ -77,6 +78,21 @@ def _a_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
+class _OneOrMore:
+    """Takes a single value for a list of one."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_a_list, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+
 _NUMBER = r"\+[1-9][0-9]{6,14}"
 _SIP = r"sips?:([A-Za-z0-9_.!~*'()&=+$,;?/%-]+@)?[A-Za-z0-9.-]+(:[0-9]{1,5})?"
 
@@ -135,4 +151,4 @@ Secret = Annotated[
 Json = Annotated[dict[str, Any], BeforeValidator(as_json)]
 """A JSON object; the numbers in it are numbers."""
 
-OneOrMore = BeforeValidator(_a_list)
+OneOrMore = _OneOrMore()

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+CHOSEN = frozenset(("disclosure", "consent", "filler"))
+"""Lines that are only said where the agent's file wants them."""
+
+PROVIDERS = {"busy"}
+"""Words that are only said by the provider's own voice."""
+
 SHIPPED = Path(__file__).parent.parent / "lines"
 
 
@@ -43,27 +49,27 @@ class LineStore:
     def lines_for(self, agent: AgentFile) -> OwnLines:
         """What this agent's calls can say by themselves.
 
-        A disclosure that is not rendered yet is said in our shipped words: an honest sentence in English is better than none.
+        A sentence that is not rendered yet is said in our shipped words: an honest one in English is better than none.
         """
-        return OwnLines(
-            trouble=self._shipped["trouble"],
-            time_limit=self._shipped["time_limit"],
-            moment=self._shipped["moment"],
-            repeat=self._shipped["repeat"],
-            still_there=self._shipped["still_there"],
-            unheard=self._shipped["unheard"],
-            disclosure=self._disclosure(agent),
-        )
+        own = own_words(agent)
+        lines: dict[str, OwnLine] = {}
+        for name in OwnLines.__struct_fields__:
+            line = self._rendered(agent, name, own[name]) if name in own else None
+            line = line or self._shipped.get(name)
+            if line is not None and (name in own or name not in CHOSEN):
+                lines[name] = line
+        return OwnLines(**lines)
 
-    def wanted(self, agent: AgentFile, model: str) -> str | None:
-        """The disclosure's words where they still have to be rendered, else None."""
-        text = agent.disclosure
-        if text is False or text == self._shipped["disclosure"].text:
-            return None
-        return None if self._path(agent, model).exists() else text
+    def wanted(self, agent: AgentFile, model: str) -> list[tuple[str, str]]:
+        """The agent's own sentences that still have to be rendered: their names and words."""
+        return [
+            (name, text)
+            for name, text in own_words(agent).items()
+            if not self._is_shipped(name, text) and not self._path(agent, text, model).exists()
+        ]
 
-    def keep(self, agent: AgentFile, model: str, pcm: Pcm24k) -> None:
-        """Keep a rendered disclosure; whole or not at all."""
+    def keep(self, agent: AgentFile, text: str, model: str, pcm: Pcm24k) -> None:
+        """Keep a rendered sentence; whole or not at all."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         sound = BytesIO()
         with wave.open(sound, "wb") as file:
@@ -71,23 +77,37 @@ class LineStore:
             file.setsampwidth(2)
             file.setframerate(Pcm24k.rate)
             file.writeframes(pcm)
-        write_private(self._path(agent, model), sound.getvalue())
+        write_private(self._path(agent, text, model), sound.getvalue())
 
-    def _disclosure(self, agent: AgentFile) -> OwnLine | None:
-        if agent.disclosure is False:
+    def _rendered(self, agent: AgentFile, name: str, text: str) -> OwnLine | None:
+        if self._is_shipped(name, text):
             return None
-        for path in sorted(self._folder.glob(f"{self._key(agent)}.*.wav")):
+        for path in sorted(self._folder.glob(f"{_key(agent, text)}.*.wav")):
             try:
-                return OwnLine("disclosure", agent.disclosure, read_wav(path))
+                return OwnLine(name, text, read_wav(path))
             except UserError as error:
-                log.warning("a rendered disclosure is thrown away", why=str(error))
+                log.warning("a rendered line is thrown away", why=str(error))
                 path.unlink(missing_ok=True)
-        return self._shipped["disclosure"]
+        return None
 
-    def _path(self, agent: AgentFile, model: str) -> Path:
-        return self._folder / f"{self._key(agent)}.{model}.wav"
+    def _is_shipped(self, name: str, text: str) -> bool:
+        return name in self._shipped and self._shipped[name].text == text
 
-    def _key(self, agent: AgentFile) -> str:
-        """One rendering for each agent, voice, language and text."""
-        said = "\n".join((agent.name, agent.voice, agent.language, str(agent.disclosure)))
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+    def _path(self, agent: AgentFile, text: str, model: str) -> Path:
+        return self._folder / f"{_key(agent, text)}.{model}.wav"
+
+
+def own_words(agent: AgentFile) -> dict[str, str]:
+    """What the agent's file has other words for, or first words at all, by the line's name."""
+    words: dict[str, str] = agent.lines.model_dump(exclude_none=True, exclude=PROVIDERS)
+    if agent.disclosure is not False:
+        words["disclosure"] = agent.disclosure
+    if agent.consent is not None:
+        words["consent"] = agent.consent
+    return words
+
+
+def _key(agent: AgentFile, text: str) -> str:
+    """One rendering for each agent, voice, language and text."""
+    said = "\n".join((agent.name, agent.voice, agent.language, text))
+    return hashlib.sha256(said.encode()).hexdigest()[:16]

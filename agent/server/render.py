@@ -1,4 +1,4 @@
-"""Renders an agent's own disclosure once, in the agent's voice and language, by the model that answers its calls.
+"""Renders an agent's own sentences once, in the agent's voice and language, by the model that answers its calls.
 
 The words are checked: what the model says it said must be what it was asked to say, or the sound is thrown away and the shipped
 sentence stays. A disclosure that says something else would be worse than one in another voice.
@@ -73,43 +73,52 @@ class Rendering:
             self.done.set_result(sound)
 
 
-async def render_disclosure(
+async def render_lines(
     agent: AgentFile,
     model: str,
     lines: LineStore,
     open_session: Callable[[str, Callable[[ModelEvent], None]], LiveSession],
 ) -> bool:
-    """Render what `lines` still wants of this agent; says whether it now has it.
+    """Render what `lines` still wants of this agent, one after the other; says whether it now has it all.
 
     Args:
-        agent: whose disclosure.
-        model: the model's name, part of the file's.
-        lines: where it is kept.
+        agent: whose sentences.
+        model: the model's name, part of the files'.
+        lines: where they are kept.
         open_session: makes a session from an instruction and a sink.
     """
-    text = lines.wanted(agent, model)
-    if text is None:
-        return True
+    complete = True
+    for name, text in lines.wanted(agent, model):
+        sound = await _read_aloud(text, open_session)
+        if sound is None:
+            complete = False
+            log.warning(
+                "a line was not rendered; the shipped one is said", agent=agent.name, line=name
+            )
+        else:
+            lines.keep(agent, text, model, sound)
+            seconds = round(sound.seconds, 1)
+            log.info("a line was rendered", agent=agent.name, line=name, seconds=seconds)
+    return complete
+
+
+async def _read_aloud(
+    text: str, open_session: Callable[[str, Callable[[ModelEvent], None]], LiveSession]
+) -> Pcm24k | None:
     rendering = Rendering(text)
     rendering.session = session = open_session(READER, rendering.take)
     session.open()
     try:
         async with asyncio.timeout(WITHIN):
-            sound = await rendering.done
+            return await rendering.done
     except TimeoutError:
-        sound = None
+        return None
     finally:
         await session.close()
-    if sound is None:
-        log.warning("the disclosure was not rendered; the shipped one is said", agent=agent.name)
-        return False
-    lines.keep(agent, model, sound)
-    log.info("disclosure rendered", agent=agent.name, seconds=round(sound.seconds, 1))
-    return True
 
 
 class Renderer:
-    """Looks after the disclosures of all agents for as long as the server lives."""
+    """Looks after the sentences of all agents for as long as the server lives."""
 
     def __init__(self, lines: LineStore, tasks: Tasks) -> None:
         self._lines = lines
@@ -122,11 +131,11 @@ class Renderer:
         model: str,
         open_session: Callable[[str, Callable[[ModelEvent], None]], LiveSession],
     ) -> None:
-        """See that this agent's disclosure gets rendered, beside the calls; tried once per text and process."""
+        """See that this agent's own sentences get rendered, beside the calls; tried once per agent and process."""
         key = (agent.digest(), model)
-        if key not in self._tried and self._lines.wanted(agent, model) is not None:
+        if key not in self._tried and self._lines.wanted(agent, model):
             self._tried.add(key)
-            work = render_disclosure(agent, model, self._lines, open_session)
+            work = render_lines(agent, model, self._lines, open_session)
             self._tasks.start(f"render {agent.name}", work)
 
 

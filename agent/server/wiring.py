@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from agent import __version__
@@ -104,7 +105,13 @@ class Wiring:
     # ---- a call's parts
 
     def machine(self, agent: AgentFile, info: CallInfo | None = None) -> CallMachine:
-        return CallMachine(self.options(agent, info), self.lines.lines_for(agent))
+        own = self.lines.lines_for(agent)
+        if not self._records(agent):
+            own = msgspec.structs.replace(own, consent=None)  # there is nothing to consent to
+        return CallMachine(self.options(agent, info), own)
+
+    def _records(self, agent: AgentFile) -> bool:
+        return self.recording or agent.recording.on
 
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         return await self.toolkit.tools(agent, info)
@@ -222,7 +229,7 @@ class Wiring:
         return FlightRecorder(
             self.folder(call),
             tasks,
-            sound=self.recording or agent.recording.on,
+            sound=self._records(agent) and agent.consent is None,
             disk=self.disk,
             failed=lambda error: log.error("recording stopped", why=str(error)),
         )

@@ -76,6 +76,10 @@ class FlightRecorder:
             self._draft.record(t, event, commands)
             self._stir()
 
+    def keep_sound(self) -> None:
+        """Keep sound from now on."""
+        self._draft.keep_sound()
+
     def heard(self, t: float, pcm: Pcm) -> None:
         """The caller heard `pcm` (8 kHz) beginning `t` seconds after the call's start."""
         if not self._closed:

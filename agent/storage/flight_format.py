@@ -159,6 +159,12 @@ class Draft:
         self._lines.append(line)
         self.waiting += len(line)
 
+    def keep_sound(self) -> None:
+        """Keep sound from now on; what lies before it is silence."""
+        if not self.sound:
+            self.sound = True
+            self._caller.leg(self._now)
+
     def heard(self, t: float, pcm: Pcm) -> None:
         """The caller heard `pcm` (8 kHz) beginning at `t`."""
         if not self.sound or not self._room(pcm):

@@ -46,8 +46,14 @@ class Bench:
     `clear` (Twilio: Media Streams, WebSocket messages).
     """
 
-    def __init__(self, *, disclosure: bool = False, options: CallOptions | None = None) -> None:
-        own = OwnLines(
+    def __init__(
+        self,
+        *,
+        disclosure: bool = False,
+        options: CallOptions | None = None,
+        own: dict[str, OwnLine] | None = None,  # beside those that every call has
+    ) -> None:
+        lines = OwnLines(
             trouble=TROUBLE,
             time_limit=LIMIT,
             moment=MOMENT,
@@ -55,8 +61,9 @@ class Bench:
             still_there=THERE,
             unheard=UNHEARD,
             disclosure=HELLO if disclosure else None,
+            **(own or {}),
         )
-        self.machine = CallMachine(options or CallOptions(greeting="Greet the caller."), own)
+        self.machine = CallMachine(options or CallOptions(greeting="Greet the caller."), lines)
         self.now = 100.0
         self.log: list[tuple[float, e.AnyCommand]] = []
         self.heard = bytearray()

@@ -65,6 +65,10 @@ class Recorder:
     def __init__(self) -> None:
         self.entries: list[tuple[float, e.AnyEvent | None, list[e.AnyCommand]]] = []
         self.sound: list[tuple[float, e.Pcm]] = []
+        self.consents = 0
+
+    def keep_sound(self) -> None:
+        self.consents += 1
 
     def record(self, t: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
         self.entries.append((t, event, commands))
@@ -282,7 +286,11 @@ def test_the_machine_and_the_record_count_time_from_the_calls_start() -> None:
         bench = Bench()
         await asyncio.sleep(1.0)
         sound = e.Pcm8k(bytes(320))
-        bench.machine.answers[e.LineDigit] = [e.KeepHeard(at=0.5, pcm=sound), e.Clear()]
+        bench.machine.answers[e.LineDigit] = [
+            e.KeepHeard(at=0.5, pcm=sound),
+            e.KeepSound(),
+            e.Clear(),
+        ]
         bench.machine.on_tick = lambda now: [e.Answer()]
         bench.machine.at = 1.5
         bench.session.feed(DIGIT)

@@ -220,7 +220,7 @@ def test_a_line_that_the_model_rendered_is_found(
             {"name": "a", "persona": "x", "greeting": "Hello.", "disclosure": "I am no human."}
         ),
     )
-    store.keep(agent, "m", speech(0.8))
+    store.keep(agent, "I am no human.", "m", speech(0.8))
     (data / "lines" / "broken.wav").write_bytes(b"no sound")
     own = store.lines_for(agent)
     assert own.disclosure is not None

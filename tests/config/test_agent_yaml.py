@@ -73,10 +73,10 @@ transfer:
 fallback_number: +15551230000
 knowledge: texts
 filler_after: 2.5
-fillers: One moment, I am looking.
 limits: {seconds: 600, silence: 20, cost: 0.5, tool_seconds: 8}
 lines:
   busy: Everybody is on the telephone.
+  filler: One moment, I am looking.
 outbound:
   caller_id: +15551234567
   voicemail: Say that {{caller}} may call back.
@@ -116,7 +116,7 @@ def test_every_key_at_once() -> None:
     assert (mcp.mcp.command, mcp.mcp.environment) == (("crm-server", "--stdio"), ("CRM_TOKEN",))
     assert agent.transfer["night"].address == "+15557654321"
     assert agent.transfer["billing"].address == "sip:billing@example.com"
-    assert agent.fillers == ("One moment, I am looking.",)
+    assert agent.lines.filler == "One moment, I am looking."
     assert (agent.limits.seconds, agent.limits.cost) == (600, 0.5)
     assert agent.lines.busy == "Everybody is on the telephone."
     assert agent.outbound.calling_hours == Span(540, 1200)

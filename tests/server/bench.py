@@ -104,6 +104,9 @@ class FakeRecorder:
     def record(self, t: float, event: e.AnyEvent | None, commands: list[e.AnyCommand]) -> None:
         self.entries.append(event)
 
+    def keep_sound(self) -> None:
+        pass
+
     def heard(self, t: float, pcm: e.Pcm) -> None:
         pass
 

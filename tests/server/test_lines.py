@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MODEL = "gemini-3.8-live"
 SOUND = Pcm24k(b"\x01\x02" * 2400)
 OWN = "Sie sprechen mit einem Automaten."
+WANTED = ("disclosure", OWN)
 
 
 def agent(disclosure: Any = OWN, **fields: Any) -> AgentFile:
@@ -47,24 +48,24 @@ def test_every_wav_that_is_shipped_has_its_words(store: LineStore) -> None:
 
 def test_an_agent_that_waives_the_disclosure_has_none(store: LineStore) -> None:
     assert store.lines_for(agent(False)).disclosure is None
-    assert store.wanted(agent(False), MODEL) is None
+    assert store.wanted(agent(False), MODEL) == []
 
 
 def test_the_shipped_words_need_no_rendering(store: LineStore) -> None:
-    assert store.wanted(agent(DISCLOSURE), MODEL) is None
+    assert store.wanted(agent(DISCLOSURE), MODEL) == []
 
 
 def test_until_it_is_rendered_the_shipped_one_is_said(store: LineStore) -> None:
-    assert store.wanted(agent(), MODEL) == OWN
+    assert store.wanted(agent(), MODEL) == [WANTED]
     line = store.lines_for(agent()).disclosure
     assert line is not None
     assert line.text == DISCLOSURE
 
 
 def test_what_was_rendered_is_said_from_then_on_and_after_a_restart(tmp_path: Path) -> None:
-    LineStore(tmp_path / "lines").keep(agent(), MODEL, SOUND)
+    LineStore(tmp_path / "lines").keep(agent(), OWN, MODEL, SOUND)
     store = LineStore(tmp_path / "lines")
-    assert store.wanted(agent(), MODEL) is None
+    assert store.wanted(agent(), MODEL) == []
     line = store.lines_for(agent()).disclosure
     assert line is not None
     assert (line.text, line.pcm) == (OWN, SOUND)
@@ -76,17 +77,17 @@ def test_what_was_rendered_is_said_from_then_on_and_after_a_restart(tmp_path: Pa
 def test_another_voice_language_or_text_is_another_line(
     store: LineStore, other: dict[str, Any]
 ) -> None:
-    store.keep(agent(), MODEL, SOUND)
+    store.keep(agent(), OWN, MODEL, SOUND)
     changed = agent(**other)
-    assert store.wanted(changed, MODEL) == changed.disclosure
+    assert store.wanted(changed, MODEL) == [("disclosure", changed.disclosure)]
     line = store.lines_for(changed).disclosure
     assert line is not None
     assert line.text == DISCLOSURE
 
 
 def test_another_model_is_asked_again_and_until_then_the_first_is_heard(store: LineStore) -> None:
-    store.keep(agent(), MODEL, SOUND)
-    assert store.wanted(agent(), "gemini-4-live") == OWN
+    store.keep(agent(), OWN, MODEL, SOUND)
+    assert store.wanted(agent(), "gemini-4-live") == [WANTED]
     line = store.lines_for(agent()).disclosure
     assert line is not None
     assert line.pcm == SOUND
@@ -100,26 +101,26 @@ def test_a_line_is_kept_whole_or_not_at_all(
 
     monkeypatch.setattr("agent.storage.disk.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
-        store.keep(agent(), MODEL, SOUND)
+        store.keep(agent(), OWN, MODEL, SOUND)
     assert list((tmp_path / "lines").iterdir()) == []
-    assert store.wanted(agent(), MODEL) == OWN
+    assert store.wanted(agent(), MODEL) == [WANTED]
 
 
 def test_a_kept_line_is_for_us_alone(tmp_path: Path, store: LineStore) -> None:
-    store.keep(agent(), MODEL, SOUND)
+    store.keep(agent(), OWN, MODEL, SOUND)
     (path,) = (tmp_path / "lines").iterdir()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
 def test_a_kept_line_that_cannot_be_read_costs_no_call(tmp_path: Path, store: LineStore) -> None:
-    store.keep(agent(), MODEL, SOUND)
+    store.keep(agent(), OWN, MODEL, SOUND)
     (path,) = (tmp_path / "lines").iterdir()
     path.write_bytes(b"RIFF and no more")
     line = store.lines_for(agent()).disclosure
     assert line is not None
     assert line.text == DISCLOSURE
-    assert store.wanted(agent(), MODEL) == OWN  # and is rendered anew
+    assert store.wanted(agent(), MODEL) == [WANTED]  # and is rendered anew
 
 
 def test_the_words_are_the_ones_of_the_agents_default() -> None:

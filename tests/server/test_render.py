@@ -12,7 +12,7 @@ from agent.config.agent_file import AgentFile
 from agent.drive.tasks import Tasks
 from agent.errors import Fate
 from agent.server.lines import LineStore
-from agent.server.render import READER, WITHIN, Renderer, render_disclosure
+from agent.server.render import READER, WITHIN, Renderer, render_lines
 from tests.telephony.fakes import settle, virtually
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 MODEL = "gemini-3.8-live"
 OWN = "Sie sprechen mit Harbour Dental, einem Automaten."
+WANTED = ("disclosure", OWN)
 DESK = AgentFile(name="Desk", persona="You answer.", disclosure=OWN)
 SOUND = e.Pcm24k(b"\x01\x02" * 2400)
 DONE = (e.GenerationComplete(), e.TurnComplete())
@@ -72,7 +73,7 @@ def kept(store: LineStore) -> e.Pcm24k | None:
 
 async def test_the_right_words_are_kept(store: LineStore) -> None:
     reader = Reader(e.ModelAudio(SOUND), *said("Sie sprechen mit ", "Harbour Dental,", OWN[32:]))
-    assert await render_disclosure(DESK, MODEL, store, reader)
+    assert await render_lines(DESK, MODEL, store, reader)
     assert kept(store) == SOUND + SOUND
     assert reader.instructions == [READER]
     assert reader.asked == [f"Say exactly this: {OWN}"]
@@ -81,7 +82,7 @@ async def test_the_right_words_are_kept(store: LineStore) -> None:
 
 async def test_only_the_words_count_not_how_they_are_written(store: LineStore) -> None:
     reader = Reader(*said("sie sprechen mit HARBOUR dental - einem automaten"))
-    assert await render_disclosure(DESK, MODEL, store, reader)
+    assert await render_lines(DESK, MODEL, store, reader)
     assert kept(store) == SOUND
 
 
@@ -102,22 +103,22 @@ async def test_anything_else_is_thrown_away(
     store: LineStore, answer: Sequence[e.ModelEvent]
 ) -> None:
     reader = Reader(*answer)
-    assert not await render_disclosure(DESK, MODEL, store, reader)
+    assert not await render_lines(DESK, MODEL, store, reader)
     assert kept(store) is None
-    assert store.wanted(DESK, MODEL) == OWN
+    assert store.wanted(DESK, MODEL) == [WANTED]
     assert reader.closed == 1
 
 
 async def test_what_a_session_says_after_its_turn_changes_nothing(store: LineStore) -> None:
     reader = Reader(*said(OWN), *DONE, e.ModelEnded(Fate.FRESH, 1000, "bye"))
-    assert await render_disclosure(DESK, MODEL, store, reader)
+    assert await render_lines(DESK, MODEL, store, reader)
     assert kept(store) == SOUND
 
 
 def test_a_session_that_never_finishes_is_given_up(store: LineStore) -> None:
     async def scene() -> None:
         reader = Reader(e.ModelAudio(SOUND), e.AgentSaid(OWN))
-        assert not await render_disclosure(DESK, MODEL, store, reader)
+        assert not await render_lines(DESK, MODEL, store, reader)
         assert asyncio.get_running_loop().time() == pytest.approx(WITHIN, abs=0.1)
         assert reader.closed == 1
 
@@ -127,7 +128,7 @@ def test_a_session_that_never_finishes_is_given_up(store: LineStore) -> None:
 
 async def test_a_server_that_stops_closes_the_session(store: LineStore) -> None:
     reader, tasks = Reader(), Tasks("server")
-    tasks.start("render", render_disclosure(DESK, MODEL, store, reader))
+    tasks.start("render", render_lines(DESK, MODEL, store, reader))
     await settle()
     await tasks.close()
     assert reader.closed == 1
@@ -135,9 +136,9 @@ async def test_a_server_that_stops_closes_the_session(store: LineStore) -> None:
 
 
 async def test_what_is_there_already_is_not_asked_for(store: LineStore) -> None:
-    store.keep(DESK, MODEL, SOUND)
+    store.keep(DESK, OWN, MODEL, SOUND)
     reader = Reader()
-    assert await render_disclosure(DESK, MODEL, store, reader)
+    assert await render_lines(DESK, MODEL, store, reader)
     assert reader.instructions == []
 
 

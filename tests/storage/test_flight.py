@@ -166,6 +166,30 @@ async def test_without_sound_the_events_are_still_there(make: Callable[..., Desk
     assert [entry for entry in entries if entry.silenced] == with_sound
 
 
+async def test_sound_is_kept_from_the_moment_on_at_which_it_may_be(
+    make: Callable[..., Desk],
+) -> None:
+    desk = make(sound=False)
+    before, after = tone(e.Pcm8k, 160), tone(e.Pcm8k, 160, 161)
+    desk.recorder.record(0.0, CALL[0][1], [])
+    desk.recorder.record(1.0, e.LineStarted(1), [])
+    desk.recorder.record(1.02, e.LineAudio(before), [])
+    desk.recorder.heard(1.0, before)
+    desk.recorder.record(2.0, None, [])
+    desk.recorder.keep_sound()
+    desk.recorder.keep_sound()
+    desk.recorder.record(2.02, e.LineAudio(after), [])
+    desk.recorder.heard(2.0, after)
+    await desk.recorder.close()
+    for track in desk.wav():
+        assert track == [0] * 16000 + list(range(161, 321))
+    _, _, one, _, other = desk.entries()
+    assert isinstance(one.event, e.LineAudio)
+    assert isinstance(other.event, e.LineAudio)
+    assert (one.silenced, other.silenced) == (True, False)
+    assert other.event.pcm == after
+
+
 pcm8 = st.binary(max_size=40).map(lambda data: e.Pcm8k(data[: len(data) // 2 * 2]))
 pcm24 = st.binary(max_size=40).map(lambda data: e.Pcm24k(data[: len(data) // 2 * 2]))
 happenings = st.one_of(

@@ -25,6 +25,9 @@ def call_started(call: CallState, event: e.CallStarted, now: float) -> None:
     call.timers[Timer.ANSWER] = now + call.options.answer_within
     if call.own.disclosure is not None:
         call.say(call.own.disclosure)
+    if call.own.consent is not None:
+        call.say(call.own.consent)
+        call.consent_ends = call.downlink.position
 
 
 def open_model(call: CallState, now: float) -> None:

@@ -37,6 +37,11 @@ def weather(call: CallState, now: float) -> Air | None:
     return Air(left, call.turns.state, len(call.tools) > 0, call.leg.ready)
 
 
+def say_moment(call: CallState, now: float) -> None:
+    filler = call.own.filler if len(call.tools) > 0 else None
+    call.say(filler or call.own.moment)
+
+
 def nudge(call: CallState, now: float) -> None:
     model.ask(call, call.options.dead_air.words)
 
@@ -64,7 +69,7 @@ def leave_unheard(call: CallState, now: float) -> None:
 
 
 STEPS: dict[Step, Callable[[CallState, float], None]] = {
-    Step.MOMENT: lambda call, now: call.say(call.own.moment),
+    Step.MOMENT: say_moment,
     Step.NUDGE: nudge,
     Step.RESEND: resend,
     Step.HOP: leave_silent_session,
