@@ -25,6 +25,7 @@ COMMANDS = {
     "demo": "Place one telephone call as Twilio would and show what happens.",
     "serve": "Run the server that answers the calls.",
     "dev": "Let a real number ring on this machine until Ctrl-C.",
+    "dial": "Have the running server call somebody.",
     "doctor": "Check settings and connections; say how to mend them.",
     "agents": "Check the agents' files; print what they may say.",
     "calls": "List the calls that were, or show one of them.",
