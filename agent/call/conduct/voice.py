@@ -87,7 +87,7 @@ def shielded(call: CallState, now: float) -> bool:
 def safe(call: CallState, now: float) -> None:
     """What the caller said is answered, or in a snapshot: only what is not yet has to be kept."""
     since = call.turns.speech_since()
-    call.uplink.forget(now if since is None else since - LEAD_IN)
+    call.uplink.forget((now if since is None else since) - LEAD_IN)  # he may begin this very moment
 
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
