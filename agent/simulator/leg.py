@@ -37,6 +37,8 @@ STOP_GRACE_S = 0.25
 """What comes within this time of our `stop` was on its way; later it breaks a rule."""
 LINGER_S = 0.5
 """How long the socket stays open after `stop`, or after our close frame, for the peer to close."""
+READING_S = 4.0
+"""Whoever broke a rule may have much to read before our close frame, which says which rule it was."""
 
 
 class LegEnd(Enum):
@@ -210,7 +212,7 @@ class Leg:
 
     def _wait_for_close(self, wire: Wire, at: float) -> None:
         waited = at - self._end_at
-        if waited > 2 * LINGER_S:
+        if waited > (READING_S if self._end is LegEnd.VIOLATION else 2 * LINGER_S):
             wire.abort()
         elif waited > LINGER_S:
             wire.close()
