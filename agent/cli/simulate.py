@@ -1,4 +1,4 @@
-"""`pickup simulate`: the two stand-ins as programs, usable against any other client or server."""
+"""`pickup simulate`: the stand-ins as programs, usable against any other client or server."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import typer
 from agent.cli.parts.settle import settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
+
+    from agent.simulator.brain import Brain
 
 app = typer.Typer(
     name="simulate",
-    help="Run a stand-in: for Gemini Live, or for Twilio with a caller.",
+    help="Run a stand-in: for Gemini Live, for Twilio with a caller, or for Twilio's REST API.",
     no_args_is_help=True,
 )
 
@@ -73,44 +75,59 @@ GoAway = Annotated[
 Closes = Annotated[
     list[str] | None, typer.Option(help="CODE@SECONDS: short for --fault close=CODE@SECONDS.")
 ]
+Port = Annotated[int, typer.Option(help="Port; 0: any free one.")]
+Host = Annotated[str, typer.Option(help="Address to listen on.")]
+Seed = Annotated[int, typer.Option(help="Makes every choice repeatable.")]
+Script = Annotated[
+    Path | None, typer.Option(help="Conversation to follow (YAML); default: the demo's.")
+]
+SetupSeconds = Annotated[
+    float | None,
+    typer.Option(help="setup to setupComplete; default: 0.3 to 1.8 s.", min=0, max=600),
+]
+ModelDelay = Annotated[
+    float, typer.Option(help="End of speech to the reply, seconds.", min=0, max=600)
+]
+Speed = Annotated[
+    float, typer.Option(help="Replies are sent so many times real time.", min=0.1, max=1000)
+]
+ReplySeconds = Annotated[
+    float, typer.Option(help="Length of the bench brain's replies.", min=0.1, max=600)
+]
+Trace = Annotated[
+    bool, typer.Option("--trace", help="Keep time and length of every chunk of audio.")
+]
+VoiceActivity = Annotated[
+    bool, typer.Option("--voice-activity", help="Send voiceActivity messages.")
+]
+ListGeminiFaults = Annotated[
+    bool,
+    typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("gemini")),
+]
+ListLineFaults = Annotated[
+    bool,
+    typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("twilio")),
+]
 
 
 @app.command()
 def gemini(
-    port: Annotated[int, typer.Option(help="Port; 0: any free one.")] = 0,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    script: Annotated[
-        Path | None, typer.Option(help="Conversation to follow (YAML); default: the demo's.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Makes every choice repeatable.")] = 0,
-    setup_seconds: Annotated[
-        float | None,
-        typer.Option(help="setup to setupComplete; default: 0.3 to 1.8 s.", min=0, max=600),
-    ] = None,
-    model_delay: Annotated[
-        float, typer.Option(help="End of speech to the reply, seconds.", min=0, max=600)
-    ] = 0.25,
-    speed: Annotated[
-        float, typer.Option(help="Replies are sent so many times real time.", min=0.1, max=1000)
-    ] = 4.0,
+    port: Port = 0,
+    host: Host = "127.0.0.1",
+    script: Script = None,
+    seed: Seed = 0,
+    setup_seconds: SetupSeconds = None,
+    model_delay: ModelDelay = 0.25,
+    speed: Speed = 4.0,
     interrupts: Annotated[
         Interrupts, typer.Option(help="Speech interrupts until then.")
     ] = Interrupts.PLAYBACK,
-    voice_activity: Annotated[
-        bool, typer.Option("--voice-activity", help="Send voiceActivity messages.")
-    ] = False,
+    voice_activity: VoiceActivity = False,
     brain: Annotated[Mind, typer.Option(help="Who answers.")] = Mind.DEMO,
-    reply_seconds: Annotated[
-        float, typer.Option(help="Length of the bench brain's replies.", min=0.1, max=600)
-    ] = 4.0,
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Keep time and length of every chunk of audio.")
-    ] = False,
+    reply_seconds: ReplySeconds = 4.0,
+    trace: Trace = False,
     fault: GeminiFaults = None,
-    faults: Annotated[
-        bool,
-        typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("gemini")),
-    ] = False,
+    faults: ListGeminiFaults = False,
     refuse: Refused = None,
     refuse_unnamed: RefusedUnnamed = None,
     quota: Quota = None,
@@ -123,13 +140,9 @@ def gemini(
     Prints {"listening": "http://ADDRESS:PORT"} as its first line. GET /stats tells what it saw,
     GET /control?close=1011 ends the live sessions.
     """
-    import asyncio
-
-    from agent.simulator.brain import BenchBrain, Brain
     from agent.simulator.faults import parse
     from agent.simulator.gemini import Options, serve
     from agent.simulator.gemini_setup import Conduct
-    from agent.simulator.script import SCRIPT_FOLDER, ScriptBrain, load
 
     del faults  # its callback has shown them
     written = [
@@ -150,15 +163,26 @@ def gemini(
         goaway_seconds=goaway,
         faults=tuple(map(parse, written)),
     )
-    if brain is Mind.DEMO:
-        play = load(script or SCRIPT_FOLDER / "demo.yaml")
-    else:
-        bench = BenchBrain(reply_seconds)
-
-    def mind() -> Brain:
-        return ScriptBrain(play) if brain is Mind.DEMO else bench
-
+    mind = _mind(brain, script, reply_seconds)
     options = Options(host=host, port=port, seed=seed, conduct=conduct)
+    _run(serve(options, mind, _announce))
+
+
+def _mind(brain: Mind, script: Path | None, reply_seconds: float) -> Callable[[], Brain]:
+    """What makes the mind of each conversation."""
+    from agent.simulator.brain import BenchBrain
+    from agent.simulator.script import SCRIPT_FOLDER, ScriptBrain, load
+
+    if brain is Mind.BENCH:
+        bench = BenchBrain(reply_seconds)
+        return lambda: bench
+    play = load(script or SCRIPT_FOLDER / "demo.yaml")
+    return lambda: ScriptBrain(play)
+
+
+def _run(work: Coroutine[object, object, None]) -> None:
+    import asyncio
+
     try:
         import uvloop
     except ImportError:  # not made for Windows
@@ -166,12 +190,60 @@ def gemini(
     else:
         factory = uvloop.new_event_loop
     with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(serve(options, mind, _announce))
+        runner.run(work)
 
 
 def _announce(origin: str) -> None:
     settle()
     print(json.dumps({"listening": origin}), flush=True)
+
+
+@app.command()
+def twilio(
+    port: Port = 0,
+    host: Host = "127.0.0.1",
+    account: Annotated[str, typer.Option(help="SID of the account.")] = "AC" + "0" * 32,
+    token: Annotated[
+        str, typer.Option(help="Its auth token: for the API, and it signs the webhooks.")
+    ] = "stand-in",
+    number: Annotated[
+        list[str] | None, typer.Option(help="A number of ours, which may call; default: any may.")
+    ] = None,
+    party: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NUMBER=PARTY: who is at a number: human, machine, fax, busy, no-answer, failed or"
+            " refused, each with [:after=S,talk=S,keys=1,greeting=S,beep=S|none,sip=CODE,code=CODE,"
+            "verdict=NAME@S]; repeatable. Without one, +1...555-0190 to 0196 say it themselves"
+            " (nobody, busy, failed, machine, machine without beep, fax, human after 5 s)."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Calls a second; later ones are queued.", min=0.01)
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(help="429 for calls beyond so many at once.", min=0)
+    ] = None,
+) -> None:
+    """Serve the stand-in for Twilio's REST API until SIGTERM or Ctrl-C: calls, and conferences.
+
+    Prints {"listening": "http://ADDRESS:PORT"} as its first line: that is TWILIO_API_URL for a
+    server. GET /stats tells every call: what happened, who could hear whom, who hung up. POST /ring
+    with Url (the server's origin), From and To lets somebody call in.
+    """
+    from agent.simulator.callee import Directory, parse_entry
+    from agent.simulator.network import NetworkOptions
+    from agent.simulator.rest import serve
+
+    options = NetworkOptions(
+        account_sid=account,
+        auth_token=token,
+        numbers=frozenset(number or ()),
+        calls_per_second=rate,
+        max_calls=max_calls,
+    )
+    directory = Directory(dict(map(parse_entry, party or ())))
+    _run(serve(options, directory, host, port, _announce))
 
 
 @app.command()
@@ -196,10 +268,7 @@ def caller(
         list[str] | None,
         typer.Option(help="NAME[=VALUE][@SECONDS[xSTREAMS]] of the line; repeatable."),
     ] = None,
-    faults: Annotated[
-        bool,
-        typer.Option("--faults", help="List the faults.", is_eager=True, callback=_menu("twilio")),
-    ] = False,
+    faults: ListLineFaults = False,
     seed: Annotated[int | None, typer.Option(help="Makes every choice repeatable.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Stereo WAV of the call: caller left, agent right.")

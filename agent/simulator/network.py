@@ -15,6 +15,7 @@ import msgspec
 from agent.simulator import twiml
 from agent.simulator.call_options import CallOptions
 from agent.simulator.callee import Directory
+from agent.simulator.caller import CallerOptions, run_caller
 from agent.simulator.cdr import HungUpBy
 from agent.simulator.clock import now
 from agent.simulator.conference import Conference
@@ -100,7 +101,7 @@ class Network:
         self.notices: list[Notice] = []
         self._untold: deque[tuple[str, dict[str, str]]] = deque()  # some for each joining call
         self._next_slot = 0.0
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[object]] = {}
 
     @property
     def live(self) -> int:
@@ -154,6 +155,13 @@ class Network:
         self._tasks[sid] = task = self._owner.start(call.run(at), f"call-{sid}")
         task.add_done_callback(lambda _: self._tasks.pop(sid, None))
         return call
+
+    def ring(self, options: CallerOptions) -> None:
+        """Let somebody call the customer."""
+        sid = options.call_sid
+        work = run_caller(options, on_event=self._emit, ticker=self._ticker, network=self)
+        self._tasks[sid] = task = self._owner.start(work, f"call-{sid}")
+        task.add_done_callback(lambda _: self._tasks.pop(sid, None))
 
     async def settled(self, sid: str) -> CallRecord:
         """Wait until a call is over and everything was told; returns its record.

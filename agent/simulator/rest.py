@@ -6,15 +6,18 @@
     POST /2010-04-01/Accounts/{account}/Calls/{call}.json   hang up, cancel, or replace its TwiML
     .../Conferences, .../Participants                       see `rest_conferences`
     GET  /stats                                             what the stand-in knows (not Twilio's)
+    POST /ring                                              somebody calls in (not Twilio's)
 
 Sources: Twilio, "REST API: requests, responses" and "Call resource".
 """
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import hmac
 import re
+import signal
 from base64 import b64decode
 from collections import deque
 from contextlib import asynccontextmanager
@@ -27,6 +30,7 @@ from aiohttp import web
 
 from agent.errors import UserError
 from agent.simulator import rest_forms
+from agent.simulator.caller import CallerOptions, demo_utterances
 from agent.simulator.clock import Owner
 from agent.simulator.network import Network
 from agent.simulator.rest_conferences import Asked, conferences
@@ -75,8 +79,10 @@ class Rest:
     async def answer(self, request: web.Request) -> web.Response:
         """Answer one request, a refusal in Twilio's words."""
         try:
-            if request.path == "/stats" and request.method == "GET":
+            if (request.method, request.path) == ("GET", "/stats"):
                 return _json(self.stats())
+            if (request.method, request.path) == ("POST", "/ring"):
+                return self._ring((await _read(request)).form)
             rest = self._admit(request)
             if self.refusals:
                 raise self.refusals.popleft()
@@ -128,6 +134,29 @@ class Rest:
         if request.method != "POST":
             raise ApiError(20004, "Method not allowed", 405)
         return self._update(request, call, (await _read(request)).form)
+
+    def _ring(self, form: Mapping[str, list[str]]) -> web.Response:
+        """Let the demo's caller call the customer.
+
+        Raises:
+            ApiError: 21205 there is no `Url` to ring at, 20001 a field is unknown.
+        """
+        fields = Fields(form)
+        if not (url := fields.url("Url", 21205)):
+            raise ApiError(21205, "Url says which server is called")
+        options = self._network.options
+        calling = CallerOptions(
+            url=url,
+            auth_token=options.auth_token,
+            account_sid=options.account_sid,
+            from_number=fields.one("From", "+12025550143"),
+            to_number=fields.one("To", "+12025550100"),
+            utterances=demo_utterances(),
+            start_delay_s=options.start_delay_s,
+        )
+        fields.nothing_else()
+        self._network.ring(calling)
+        return _json({"sid": calling.call_sid}, 201)
 
     def _place(self, form: Mapping[str, list[str]]) -> web.Response:
         network = self._network
@@ -314,3 +343,20 @@ async def serving(
             yield TwilioStandIn(network, rest, f"http://{name}:{bound}")
         finally:
             await runner.cleanup()
+
+
+async def serve(
+    options: NetworkOptions,
+    directory: Directory,
+    host: str,
+    port: int,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` gets the origin once connections are accepted."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with serving(options, directory, host=host, port=port) as stand_in:
+        announce(stand_in.origin)
+        await stop.wait()

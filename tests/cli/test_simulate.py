@@ -6,8 +6,11 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from base64 import b64encode
 from typing import TYPE_CHECKING
-from urllib.request import urlopen
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
 
 import pytest
 from typer.testing import CliRunner
@@ -29,6 +32,9 @@ RUN = CliRunner()
         (["gemini", "--refuse", "temperature"], "'temperature' is not a path in the setup"),
         (["caller", "http://127.0.0.1:9", "--fault", "loss"], "fault 'loss': loss takes SHARE"),
         (["gemini", "--script", "nowhere.yaml"], "nowhere.yaml: cannot read the script"),
+        (["twilio", "--party", "+12025550191=elephant"], "no party 'elephant'"),
+        (["twilio", "--party", "busy"], "is not NUMBER=PARTY"),
+        (["twilio", "--host", "192.0.2.1"], "cannot listen on 192.0.2.1"),
     ],
 )
 def test_a_mistake_is_one_clear_line(arguments: list[str], complaint: str) -> None:
@@ -87,6 +93,40 @@ def test_the_program_says_where_it_listens_and_ends_when_told(number: signal.Sig
         program.send_signal(number)
         assert program.wait(5) == 0
         assert program.stdout.read() == ""
+
+
+@pytest.mark.slow
+def test_twilios_api_is_served_with_who_is_at_each_number() -> None:
+    account = "AC" + "0" * 32
+    command = [sys.executable, "-m", "agent", "simulate", "twilio", "--token", "hush"]
+    with subprocess.Popen(
+        [*command, "--party", "+12025550107=busy:after=0"], stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        origin = json.loads(program.stdout.readline())["listening"]
+        calls = f"{origin}/2010-04-01/Accounts/{account}/Calls.json"
+        login = {"Authorization": "Basic " + b64encode(f"{account}:hush".encode()).decode()}
+        order = {"To": "+12025550107", "From": "+12025550100", "Url": "http://127.0.0.1:9/"}
+        with urlopen(Request(calls, urlencode(order).encode(), login)) as answer:
+            sid = json.load(answer)["sid"]
+        with urlopen(Request(f"{origin}/ring", b"Url=http%3A%2F%2F127.0.0.1%3A9")) as answer:
+            ringing = json.load(answer)["sid"]
+        call: dict[str, str] = {}
+        for _ in range(100):
+            with urlopen(Request(calls, headers=login)) as answer:
+                call = {one["sid"]: one["status"] for one in json.load(answer)["calls"]}
+            if call == {sid: "busy", ringing: "failed"}:
+                break
+            time.sleep(0.05)
+        with urlopen(f"{origin}/stats") as answer:
+            stats = json.load(answer)
+        assert call == {sid: "busy", ringing: "failed"}
+        assert {one["sid"]: one["direction"] for one in stats["calls"]} == {
+            sid: "outbound-api",
+            ringing: "inbound",
+        }
+        program.send_signal(signal.SIGTERM)
+        assert program.wait(5) == 0
 
 
 @pytest.mark.slow
