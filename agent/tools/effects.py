@@ -175,25 +175,28 @@ class Effects:
             late = work.cancel()
         if late:
             raise OutcomeUnknown(unknown(name, "took too long"))
-        return await self._outcome(name, key, work)
+        return self._outcome(name, key, work)
 
-    async def _outcome(self, name: str, key: str, work: asyncio.Task[Answer]) -> Answer:
-        """Write down how it ended, where that is known."""
+    def _outcome(self, name: str, key: str, work: asyncio.Task[Answer]) -> Answer:
+        """How it ended, which is written down beside: the model need not wait for the disk a second time."""
         error = asyncio.CancelledError() if work.cancelled() else work.exception()
         match error:
             case None:
                 answer = work.result()
-                await self._write(name, key, answer.response)
+                self._write(name, key, answer.response)
                 return answer
             case OutcomeUnknown():
                 raise error
             case ToolFailed():
-                await self._write(name, key, {"error": str(error)})
+                self._write(name, key, {"error": str(error)})
                 raise error
             case _:
                 raise OutcomeUnknown(unknown(name, "failed half-way")) from error
 
-    async def _write(self, name: str, key: str, response: dict[str, Any]) -> None:
+    def _write(self, name: str, key: str, response: dict[str, Any]) -> None:
+        self._tasks.start(f"result {name}", self._finish(name, key, response))
+
+    async def _finish(self, name: str, key: str, response: dict[str, Any]) -> None:
         try:
             async with asyncio.timeout(INTENT_WITHIN):
                 await self._journal.finish(self._call, key, response)

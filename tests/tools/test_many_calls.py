@@ -93,6 +93,7 @@ class Conversation:
         self.cancelled: set[str] = set()
         self.void: set[str] = set()  # of sessions that are gone
         self.since: list[tuple[str, int]] = []  # wishes since the snapshot
+        self.later: list[tuple[str, int]] = []  # wishes that were cancelled and will be back
         self.refused: set[int] = set()  # wishes that were cancelled and not asked for again
         self.told: dict[int, dict[str, Any]] = {}
 
@@ -105,6 +106,8 @@ class Conversation:
             self.ask(*wish)
             await asyncio.sleep(self.dice.uniform(0, 1.5))
             self.misbehave(wish)
+            if self.later and self.dice.random() < 0.3:
+                self.ask(*self.later.pop())
         await self.quiet()
         self.hop()  # a last session has to be told everything too
         await self.quiet()
@@ -121,7 +124,9 @@ class Conversation:
             self.cancel(again=self.dice.random() < 0.5)
         elif whim < 0.35:
             self.hop()
-        elif whim < 0.5 and not len(self.calls):  # a function that runs allows no snapshot
+        elif (
+            whim < 0.5 and not len(self.calls) and not self.later
+        ):  # a function that runs allows no snapshot
             self.calls.snapshot()
             self.since.clear()
 
@@ -149,7 +154,7 @@ class Conversation:
         self.cancelled.add(call)
         self.do(self.calls.cancelled([call]))
         if again:
-            self.ask(tool, n)
+            self.later.append((tool, n))
         else:
             self.refused.add(n)
             self.since = [wish for wish in self.since if wish[1] != n]
@@ -158,6 +163,7 @@ class Conversation:
         self.void.update(self.open())
         self.calls.session_gone()
         self.session += 1
+        self.later.clear()
         for tool, n in list(self.since):  # it has forgotten that it asked
             self.ask(tool, n)
 
@@ -173,6 +179,8 @@ class Conversation:
                         self.told[self.asked[call][2]] = response
                 case StartTool() | CancelTool():
                     self.box.send(command)
+                case _:
+                    raise AssertionError(command)
 
     def finished(self, event: ToolFinished) -> None:
         self.do(self.calls.finished(event)[1])
