@@ -89,6 +89,7 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
         repeat: after our `moment`, until the caller is asked to say it again.
         give_up: after that, or after what the caller said then, until the call ends.
         empty_turn: after a turn without a sound, until the next step.
+        broke_off: after what is left of a reply that the model broke off for nothing, until the next step.
         no_sign: after the caller's words where the model gives no sign of them, until we say that it takes a moment.
         unsigned_hop: after that, until the session is left.
         unsigned: of the caller's words; of shorter ones a model that hears well may give no sign either.
@@ -109,6 +110,7 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
     repeat: float = 4.0
     give_up: float = 8.0
     empty_turn: float = 0.5
+    broke_off: float = 1.5
     no_sign: float = 2.5
     unsigned_hop: float = 1.5
     unsigned: float = 1.0
@@ -177,8 +179,8 @@ class DeadAir:
             None  # whether nothing can be heard of what it says; None: it says nothing
         )
         self._empty = False  # and got a turn without a sound
-        self._hurry = False  # so that the next step need not wait
-        self._closing = False  # an interrupted turn is still to be completed: that is no empty one
+        self._patience = math.inf  # how long the next step may wait at most
+        self._closing = False  # a turn is still to be completed that was interrupted, or asked for a tool: that is no empty one
         self._since = 0.0  # what last started a wait without a sound: a step, a session, a tool
         self._agent_until = -math.inf  # when our sound ended, or will
         self._caller_until = -math.inf  # when the caller's did
@@ -239,7 +241,8 @@ class DeadAir:
         """The model is heard: what was waited for has come. Or it says nothing that anybody could hear."""
         if audible:
             self._mute = False
-            self._due = self._empty = self._hurry = self._closing = False
+            self._due = self._empty = self._closing = False
+            self._patience = math.inf
             self._reached, self._asked_from = Step.NOTHING, None
         elif self._mute is None:
             self._mute = True
@@ -251,14 +254,19 @@ class DeadAir:
     def turn_complete(self, *, sound: bool, now: float) -> None:
         """The model's turn is over; without a sound, where there was none in it and none was taken from it."""
         if self._due and (self._mute or not sound) and not self._closing:
-            self._empty = self._hurry = True
+            self._empty, self._patience = True, self._options.empty_turn
             self._since = now
         self._closing, self._mute = False, None
 
-    def tool(self, now: float) -> None:
-        """A tool has been started, or has an answer."""
+    def phantom(self) -> None:
+        """The model broke off in the middle for an interruption that nobody made."""
+        self._due, self._patience = True, self._options.broke_off
+
+    def tool(self, now: float, *, called: bool) -> None:
+        """A tool has been called, or has an answer."""
         self._count(now)
         self._since = now
+        self._closing = self._closing or called
         if self._reached is Step.MOMENT:
             self._reached = Step.NOTHING
 
@@ -327,11 +335,11 @@ class DeadAir:
             return (Step.STILL_THERE if asked < 2 else Step.UNHEARD), wait
         step = next((step for step in LADDERS[cause] if step > self._reached), Step.NOTHING)
         wait = self._options.wait(cause, step)
-        return step, min(wait, self._options.empty_turn) if self._hurry else wait
+        return step, min(wait, self._patience)
 
     def _take(self, cause: Cause, step: Step, now: float) -> None:
         self._since = now
-        self._hurry = False
+        self._patience = math.inf
         if cause is Cause.CALLER_SILENT:
             self._asked += 1
         else:

@@ -9,6 +9,7 @@ import msgspec
 from agent.call.hops import Hop
 
 if TYPE_CHECKING:
+    from agent.errors import Fate
     from agent.events import ModelUsage
 
 
@@ -49,6 +50,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         tools: tool calls that were answered.
         dead_air: seconds in which neither side was heard although it was the agent's turn, by cause.
         hops: each session that took the place of another, and what that cost the caller; the first 200.
+        lost_sessions: sessions that ended by no wish of ours, by what that meant (`Fate`).
         prompt_tokens, response_tokens: as billed, summed over turns.
     """
 
@@ -60,8 +62,13 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     tools: int = 0
     dead_air: dict[str, float] = {}
     hops: list[Hop] = msgspec.field(default_factory=list)
+    lost_sessions: dict[str, int] = msgspec.field(default_factory=dict)
     prompt_tokens: int = 0
     response_tokens: int = 0
+
+    def session_lost(self, fate: Fate) -> None:
+        """A session ended by no wish of ours."""
+        self.lost_sessions[fate] = self.lost_sessions.get(fate, 0) + 1
 
     def bill(self, usage: ModelUsage) -> None:
         """Usage is per turn, not cumulative (Live API: `usageMetadata`), so it is summed."""

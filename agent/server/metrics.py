@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agent.call.dead_air import COUNTED
+from agent.errors import Fate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +31,7 @@ END_REASONS = (
     "server_stopped",
     "internal_error",
 )
+REPLACED = ("hop", "recovery")
 REFUSALS = ("busy", "closed", "draining", "no_agent", "quota", "rate", "streams", "token")
 
 
@@ -59,6 +61,15 @@ class Metrics:
         self.dead_air = counter(
             "dead_air_seconds", "Silence in which it was the agent's turn.", ["cause"]
         )
+        self.replaced = counter(
+            "sessions_replaced", "Sessions with the model that another one followed.", ["how"]
+        )
+        self.ended_sessions = counter(
+            "sessions_lost", "Sessions that ended by no wish of ours.", ["fate"]
+        )
+        self.silence_added = counter(
+            "replacement_silence_seconds", "Silence that callers heard for it.", ["how"]
+        )
         self.dropped = counter(
             "dropped_seconds", "Audio that a full buffer dropped.", ["direction"]
         )
@@ -86,6 +97,11 @@ class Metrics:
             self.dead_air.labels(cause)
         for direction in ("up", "down"):
             self.dropped.labels(direction)
+        for how in REPLACED:
+            self.replaced.labels(how)
+            self.silence_added.labels(how)
+        for fate in Fate:
+            self.ended_sessions.labels(fate)
 
     def add(self, reason: str, metrics: CallMetrics, turns: list[Turn]) -> None:
         """Count a call that has ended."""
@@ -96,6 +112,12 @@ class Metrics:
         self.dropped.labels("down").inc(metrics.dropped_down_ms / 1000)
         for cause, seconds in metrics.dead_air.items():
             self.dead_air.labels(cause).inc(seconds)
+        for fate, count in metrics.lost_sessions.items():
+            self.ended_sessions.labels(fate).inc(count)
+        for hop in metrics.hops:
+            how = "hop" if hop.planned else "recovery"
+            self.replaced.labels(how).inc()
+            self.silence_added.labels(how).inc(hop.silence_ms / 1000)
         for turn in turns:
             if (latency := turn.latency().latency_ms) is not None:
                 self.latency.observe(latency / 1000)

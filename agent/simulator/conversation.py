@@ -113,6 +113,8 @@ class Conversation:
         """Take written turns: they "interrupt any current model generation" (Live API reference)."""
         turns = content.get("turns", [])
         texts = [part.get("text", "") for turn in turns for part in turn.get("parts", [])]
+        if not self._initial_history and self._speaker.troubles.comes("deaf"):
+            return
         self._speaker.context_tokens += sum(map(len, texts)) // 4
         complete = content.get("turnComplete", False)
         told = [

@@ -525,6 +525,23 @@ def test_a_quick_tool_is_not_talked_about() -> None:
     assert not any(turn.own for turn in bench.machine.turns.all)
 
 
+def test_a_turn_that_asks_for_a_tool_is_not_empty() -> None:
+    bench = talking()
+    asks(bench, bench.now)
+    bench.tell(e.ToolCalled("1", "slow", {}))
+    bench.tell(e.TurnComplete())
+    began = bench.now
+    bench.run(2.0)
+    bench.tell(e.ToolFinished("1", "slow", {"result": 1}))
+    bench.run(2.0)
+    assert said(bench, began) == []
+    assert at(bench, NUDGE, began) == []
+    bench.tell(e.TurnComplete())  # but the answer to it is
+    empty = bench.now
+    bench.run(1.0)
+    assert at(bench, NUDGE, empty) == [0.5]
+
+
 def test_a_tool_that_nobody_asked_for_counts_from_its_start() -> None:
     bench = talking()
     bench.run(5.0)
@@ -591,8 +608,8 @@ def test_a_phantom_interruption_stops_nothing_that_is_in_hand() -> None:
     assert not turn.cut and turn.first_heard is not None and turn.last_heard is not None
     assert turn.last_heard - turn.first_heard == pytest.approx(3.0, abs=0.03)
     assert not bench.all(e.Clear)
-    bench.run(4.0)
-    assert at(bench, NUDGE, turn.last_heard) == [4.0]  # the rest of it is owed
+    bench.run(1.2)
+    assert at(bench, NUDGE, turn.last_heard) == [1.5]  # the rest of it is owed
 
 
 def test_a_phantom_that_turns_out_to_be_somebody_stops_it_then() -> None:

@@ -9,10 +9,12 @@ import pytest
 
 import agent
 from agent.call.dead_air import COUNTED
+from agent.call.hops import Hop
 from agent.call.metrics import CallMetrics
 from agent.call.turns import Turn
+from agent.errors import Fate
 from agent.protocols.twilio.provider import OVER
-from agent.server.metrics import END_REASONS, REFUSALS, Metrics
+from agent.server.metrics import END_REASONS, REFUSALS, REPLACED, Metrics
 
 PACKAGE = Path(agent.__file__).parent
 
@@ -30,6 +32,10 @@ def test_every_series_is_born_at_zero() -> None:
     wanted |= {f'pickup_forged_total{{where="{where}"}}' for where in ("webhook", "stream")}
     wanted |= {f'pickup_dropped_seconds_total{{direction="{way}"}}' for way in ("up", "down")}
     wanted |= {f'pickup_dead_air_seconds_total{{cause="{cause}"}}' for cause in COUNTED}
+    wanted |= {f'pickup_sessions_lost_total{{fate="{fate}"}}' for fate in Fate}
+    for how in REPLACED:
+        wanted |= {f'pickup_sessions_replaced_total{{how="{how}"}}'}
+        wanted |= {f'pickup_replacement_silence_seconds_total{{how="{how}"}}'}
     wanted |= {"pickup_calls_started_total", "pickup_calls_active"}
     wanted |= {"pickup_barge_ins_total", "pickup_underruns_total"}
     wanted |= {"pickup_turn_latency_seconds_count", "pickup_turn_latency_seconds_sum"}
@@ -61,6 +67,14 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     metrics = Metrics(lambda: 7)
     figures = CallMetrics(barge_ins=2, underruns=1, dropped_up_ms=1500.0, dropped_down_ms=20.0)
     figures.dead_air = {"model_silent": 4.5}
+    figures.hops = [
+        Hop(at=9.0, planned=True, ms=400.0, lost_ms=0.0, silence_ms=250.0),
+        Hop(at=30.0, planned=False, ms=900.0, lost_ms=0.0, silence_ms=1500.0),
+        Hop(at=60.0, planned=True, ms=400.0, lost_ms=0.0, silence_ms=0.0),
+    ]
+    figures.session_lost(Fate.RESUME)
+    figures.session_lost(Fate.RESUME)
+    figures.session_lost(Fate.STEP_DOWN)
     turns = [
         Turn(n=0, first_heard=1.0),  # the greeting answers nobody
         Turn(n=1, caller_end=2.0, first_heard=2.8),
@@ -73,6 +87,12 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     assert series["pickup_barge_ins_total"] == 2
     assert series['pickup_dead_air_seconds_total{cause="model_silent"}'] == 4.5
     assert series["pickup_underruns_total"] == 1
+    assert series['pickup_sessions_replaced_total{how="hop"}'] == 2
+    assert series['pickup_sessions_replaced_total{how="recovery"}'] == 1
+    assert series['pickup_replacement_silence_seconds_total{how="hop"}'] == 0.25
+    assert series['pickup_replacement_silence_seconds_total{how="recovery"}'] == 1.5
+    lost = {fate: series[f'pickup_sessions_lost_total{{fate="{fate}"}}'] for fate in Fate}
+    assert lost == {Fate.FATAL: 0, Fate.STEP_DOWN: 1, Fate.RESUME: 2, Fate.FRESH: 0}
     assert series['pickup_dropped_seconds_total{direction="up"}'] == 1.5
     assert series['pickup_dropped_seconds_total{direction="down"}'] == 0.02
     assert series["pickup_turn_latency_seconds_count"] == 2

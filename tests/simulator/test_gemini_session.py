@@ -478,9 +478,22 @@ def test_audio_may_go_on_after_an_interruption() -> None:
     assert late.at < rig.named("turnComplete")[0].at
 
 
-def test_a_written_message_may_be_ignored_once() -> None:
+@pytest.mark.parametrize(
+    "written",
+    [
+        TEXT,
+        {
+            "clientContent": {
+                "turns": [{"role": "user", "parts": [{"text": "Greet."}]}],
+                "turnComplete": True,
+            }
+        },
+    ],
+    ids=["realtimeInput", "clientContent"],
+)
+def test_a_written_message_may_be_ignored_once(written: dict[str, Any]) -> None:
     rig = faulty("deaf").ready()
-    rig.send(TEXT)
+    rig.send(written)
     rig.wait(3)
     assert not rig.sent
     rig.send(TEXT)

@@ -80,6 +80,7 @@ def model_going_away(call: CallState, event: e.ModelGoingAway, now: float) -> No
 
 
 def model_ended(call: CallState, event: e.ModelEnded, now: float) -> None:
+    call.metrics.session_lost(event.fate)
     owed = call.turns.owes_answer()
     if call.phase is Phase.ENDING:
         life.model_gone(call)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tool_called(call: CallState, event: e.ToolCalled, now: float) -> None:
-    call.air.tool(now)
+    call.air.tool(now, called=True)
     carry(call, call.tools.called(event))
 
 
@@ -25,7 +25,7 @@ def tools_cancelled(call: CallState, event: e.ToolsCancelled, now: float) -> Non
 
 
 def tool_finished(call: CallState, event: e.ToolFinished, now: float) -> None:
-    call.air.tool(now)
+    call.air.tool(now, called=False)
     counts, commands = call.tools.finished(event)
     carry(call, commands)
     call.metrics.tools = call.tools.answered

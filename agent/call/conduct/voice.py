@@ -60,7 +60,7 @@ def interrupted(call: CallState, event: e.Interrupted, now: float) -> None:
         cut(call, now)
     elif before is Agent.SPEAKING:
         call.downlink.end_utterance()
-        call.air.owe()
+        call.air.phantom()
 
 
 def cut(call: CallState, now: float) -> None:
