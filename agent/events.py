@@ -101,13 +101,44 @@ class CallAbandoned(Event, frozen=True, tag="call_abandoned"):
     reason: str
 
 
+class EndPolitely(Event, frozen=True, tag="end_politely"):
+    """Something outside the conversation wants it to end (a budget is used up); the caller is told, and hears a goodbye."""
+
+    reason: str
+
+
+class AnsweredBy(Event, frozen=True, tag="answered_by"):
+    """Who picked up a call of ours (Twilio: Answering Machine Detection, `AnsweredBy`).
+
+    `machine_start`: a machine has begun to speak. `machine_end`: it has said its greeting, and records from now on.
+    """
+
+    who: Literal["human", "machine_start", "machine_end", "fax", "unknown"]
+
+
+TransferOutcome = Literal["connected", "busy", "no_answer", "declined", "failed"]
+"""What a transfer can come to; `declined`: somebody picked up, and did not take the call."""
+
+
+class TransferEnded(Event, frozen=True, tag="transfer_ended"):
+    """What became of the last `PutThrough`; all but `connected` bring the caller back."""
+
+    outcome: TransferOutcome
+
+
 # ---- from the line -------------------------------------------------------------------------------------------------
 
 
-class LineStarted(Event, frozen=True, tag="line_started"):
-    """The caller hears us from now on. `leg` counts the streams of one call from 1."""
+class LineStarted(Event, frozen=True, tag="line_started", omit_defaults=True):
+    """The caller hears us from now on.
+
+    Attributes:
+        leg: counts the streams of one call from 1.
+        sends_digits: whether this line carries out `Digits`; on any other, keys that we press are tones in our sound.
+    """
 
     leg: int
+    sends_digits: bool = False
 
 
 class LineAudio(Event, frozen=True, tag="line_audio"):
@@ -247,13 +278,65 @@ class EndAfterGoodbye(msgspec.Struct, frozen=True, tag_field="effect", tag="end_
     """Hang up as soon as the caller has heard what the agent is saying."""
 
 
+class TransferAfterGoodbye(
+    msgspec.Struct, frozen=True, tag_field="effect", tag="transfer_after_goodbye"
+):
+    """Put the caller through to `target` as soon as he has heard what the agent is saying.
+
+    `within`: seconds after which nobody will say any more that it failed.
+    """
+
+    target: str
+    within: float = 40.0
+
+
+class PressKeys(msgspec.Struct, frozen=True, tag_field="effect", tag="press_keys"):
+    """Press these keys (0-9 * # A-D; `w` waits half a second) after what the agent is saying."""
+
+    keys: str
+
+
+class CollectKeys(msgspec.Struct, frozen=True, tag_field="effect", tag="collect_keys"):
+    """Take the caller's keys; the tool is answered with them, and not before.
+
+    Attributes:
+        most: how many at most.
+        end: the key that ends them, and is none of them; empty: none.
+        within: seconds for the first key, and from each to the next.
+        secret: what is pressed stands in no record of the call.
+    """
+
+    most: int
+    end: str = "#"
+    within: float = 10.0
+    secret: bool = False
+
+
+class HoldCall(msgspec.Struct, frozen=True, tag_field="effect", tag="hold_call"):
+    """The model hears silence, and nobody is expected to speak, for `within` seconds at most.
+
+    `for_caller`: the caller asked for it, and ends it by speaking.
+    """
+
+    within: float
+    for_caller: bool = False
+
+
+class ResumeCall(msgspec.Struct, frozen=True, tag_field="effect", tag="resume_call"):
+    """The hold is over."""
+
+
+Effect = EndAfterGoodbye | TransferAfterGoodbye | PressKeys | CollectKeys | HoldCall | ResumeCall
+"""What a tool may do to the call that it runs in."""
+
+
 class ToolFinished(Event, frozen=True, tag="tool_finished"):
     """A tool has an answer for the model and, for some tools, an effect on the call."""
 
     id: str
     name: str
     response: dict[str, Any]
-    effect: EndAfterGoodbye | None = None
+    effect: Effect | None = None
 
 
 # ---- to the line ---------------------------------------------------------------------------------------------------
@@ -273,6 +356,12 @@ class Mark(Command, frozen=True, tag="mark"):
 
 class Clear(Command, frozen=True, tag="clear"):
     """Throw away what was sent and not yet played."""
+
+
+class Digits(Command, frozen=True, tag="digits"):
+    """Press these keys as the line itself does it (RFC 4733); only for a line that said so."""
+
+    keys: str
 
 
 class HangUp(Command, frozen=True, tag="hang_up"):
@@ -314,12 +403,13 @@ class SendNote(Command, frozen=True, tag="send_note"):
     text: str
 
 
-class SendToolResult(Command, frozen=True, tag="send_tool_result"):
-    """The answer to one tool call; exactly one per call that was not cancelled."""
+class SendToolResult(Command, frozen=True, tag="send_tool_result", omit_defaults=True):
+    """The answer to one tool call; exactly one per call that was not cancelled. `secret`: no record has it."""
 
     id: str
     name: str
     response: dict[str, Any]
+    secret: bool = False
 
 
 class CloseModel(Command, frozen=True, tag="close_model"):
@@ -358,6 +448,12 @@ class Answer(Command, frozen=True, tag="answer"):
     """Stop ringing: the agent's first words are in hand, or waiting longer would be worse."""
 
 
+class PutThrough(Command, frozen=True, tag="put_through"):
+    """Put the caller through to this target, by its name; a `HangUp` of the line follows, and `TransferEnded` answers."""
+
+    target: str
+
+
 class Tell(Command, frozen=True, tag="tell"):
     """Something for the operator's log, in plain words without secrets or phone numbers."""
 
@@ -387,10 +483,11 @@ ModelEvent = (
     | ModelUsage
     | ModelEnded
 )
-AnyEvent = CallStarted | CallAbandoned | LineEvent | ModelEvent | ToolFinished
+CallEvent = CallStarted | CallAbandoned | EndPolitely | AnsweredBy | TransferEnded
+AnyEvent = CallEvent | LineEvent | ModelEvent | ToolFinished
 
-LineCommand = Play | Mark | Clear | HangUp
+LineCommand = Play | Mark | Clear | Digits | HangUp
 ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | CloseModel
 ToolCommand = StartTool | CancelTool
-CallCommand = KeepHeard | KeepSound | Answer | Tell | Finish
+CallCommand = KeepHeard | KeepSound | Answer | PutThrough | Tell | Finish
 AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand

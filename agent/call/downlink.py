@@ -57,6 +57,13 @@ class Downlink:
         self.end_utterance()
         self._protected = self.position
 
+    def press(self, tones: Pcm8k) -> None:
+        """Sound of the line's own kind, keys above all, after what is queued; nothing may cut it."""
+        self.end_utterance()
+        self.dropped += self.playout.feed(tones) / Pcm8k.rate
+        self.playout.end_utterance()
+        self._protected = self.position
+
     def end_utterance(self) -> None:
         """The sentence is complete: its last frame may leave, and a mark follows it."""
         self.playout.feed(self._resample.flush())

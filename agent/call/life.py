@@ -12,6 +12,7 @@ class Phase(StrEnum):
     TALKING = "talking"
     PARKED = "parked"  # the stream broke; the provider may bring the caller back
     ENDING = "ending"  # the last words are being heard
+    AWAY = "away"  # the caller is being put through to a person
     ENDED = "ended"
 
 
@@ -24,6 +25,8 @@ class Signal(StrEnum):
     GOODBYE = "goodbye"
     CALLER_BACK = "caller_back"
     HEARD_OUT = "heard_out"
+    PUT_THROUGH = "put_through"
+    NOT_TAKEN = "not_taken"
     GAVE_UP = "gave_up"
 
 
@@ -51,6 +54,11 @@ LIFE: dict[tuple[Phase, Signal], Phase] = {
     (P.ENDING, S.CALLER_BACK): P.TALKING,
     (P.ENDING, S.HEARD_OUT): P.ENDED,
     (P.ENDING, S.GAVE_UP): P.ENDED,
+    (P.ENDING, S.PUT_THROUGH): P.AWAY,
+    (P.AWAY, S.LINE_STOPPED): P.AWAY,  # we gave the stream up; the caller is still there
+    (P.AWAY, S.LINE_BROKE): P.AWAY,
+    (P.AWAY, S.NOT_TAKEN): P.PARKED,
+    (P.AWAY, S.GAVE_UP): P.ENDED,
 }
 """What is not in here cannot happen; a signal after the end is ignored, since peers may be slow to notice."""
 
@@ -67,3 +75,7 @@ class Timer(StrEnum):
     LINGER = "linger"  # the last words were heard; the model has not said that it is done
     REFUSE = "refuse"  # an interrupted generation never completed
     MOMENT = "moment"  # the session was lost, and the caller hears nothing
+    AWAY = "away"  # nobody said that the transfer failed, so it did not
+    KEYS = "keys"  # the caller has pressed the last key, for now
+    HOLD = "hold"  # the hold has lasted as long as it may
+    MACHINE = "machine"  # an answering machine has had time enough to begin to record

@@ -3,8 +3,8 @@
     RINGING --line started--> TALKING --goodbye--> ENDING --heard out--> ENDED
                                |    ^                |
                        line broke  line started      +--caller back--> TALKING
-                               v    |
-                              PARKED --gave up--> ENDED
+                               v    |                +--put through--> AWAY --not taken--> PARKED
+                              PARKED --gave up--> ENDED                 +--taken--> ENDED
 
 The whole interface is `handle(event, now)`, `tick(now)` and `deadline()`. After each call of the first two, carry out the commands
 in order and arm `deadline()`. Times are seconds, monotonic. The call begins while the phone still rings, so that the model is
@@ -16,17 +16,33 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, get_args
 
+import msgspec
+
 from agent import events as e
-from agent.call.conduct import caller, life, line, model, silence, tools, voice
+from agent.call.conduct import (
+    answered,
+    caller,
+    hold,
+    keys,
+    life,
+    line,
+    model,
+    silence,
+    tools,
+    transfer,
+    voice,
+)
+from agent.call.keypad import MASK, masked
 from agent.call.life import Phase
 from agent.call.state import CallState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.call.life import Timer
     from agent.call.metrics import CallMetrics
     from agent.call.options import CallOptions, OwnLines
-    from agent.call.state import Handler
+    from agent.call.state import Due, Handler
     from agent.call.turns import Turns
 
 
@@ -58,7 +74,7 @@ class CallMachine:
         for timer in [timer for timer, at in call.timers.items() if at <= now]:
             if call.timers.pop(timer, None) is not None:  # another one may have ended the call
                 call.speak_at = now
-                life.TIMERS[timer](call, now)
+                TIMERS[timer](call, now)
         return self._flush(now)
 
     def deadline(self) -> float | None:
@@ -95,6 +111,25 @@ class CallMachine:
         """What the call can say by itself; the flight record tells it, so that replay can build the same machine."""
         return self._call.own
 
+    # ---- what no record tells
+
+    def hides(self, event: e.AnyEvent | None) -> e.AnyEvent | None:
+        """An event as a record has it; asked before it is handled."""
+        if isinstance(event, e.LineDigit) and self._call.control.keypad.hides(event.digit):
+            return e.LineDigit(MASK)
+        return event
+
+    def hidden(self, commands: list[e.AnyCommand]) -> list[e.AnyCommand]:
+        """Commands as a record has them."""
+        if not self._call.control.secretive:
+            return commands
+        return [
+            msgspec.structs.replace(command, response=masked(command.response))
+            if isinstance(command, e.SendToolResult) and command.secret
+            else command
+            for command in commands
+        ]
+
     # ---- what is due
 
     def _flush(self, now: float) -> list[e.AnyCommand]:
@@ -107,6 +142,8 @@ class CallMachine:
             if call.truth.pending:
                 model.tell_truth(call, now)
         if call.phase is not Phase.ENDED:
+            if call.control.to_press:
+                keys.press_what_is_due(call, now)
             speaks = now >= call.speak_at or call.phase is Phase.ENDING
             if speaks:
                 call.out.extend(call.downlink.due(now))
@@ -120,10 +157,6 @@ class CallMachine:
         return out
 
 
-def _noted(call: CallState, event: e.AnyEvent, now: float) -> None:
-    """The record has it; the call does nothing about it."""
-
-
 FROM_MODEL = frozenset(get_args(e.ModelEvent))
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
@@ -133,6 +166,16 @@ HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     **model.HANDLERS,
     **tools.HANDLERS,
     **life.HANDLERS,
-    e.LineDigit: _noted,
+    **keys.HANDLERS,
+    **transfer.HANDLERS,
+    **answered.HANDLERS,
 }
 """What a call does about each event; a test holds it equal to the vocabulary."""
+
+TIMERS: Mapping[Timer, Due] = {
+    **life.TIMERS,
+    **keys.TIMERS,
+    **hold.TIMERS,
+    **answered.TIMERS,
+}
+"""What each deadline means; a test holds it equal to the deadlines that there are."""

@@ -52,6 +52,13 @@ class CallOptions(msgspec.Struct, frozen=True):
         goodbye_within: watchdog of the last words; renewed while they play.
         speak_within: how long a model that ended the call without a word may take to say one.
         moment_after: how long a caller whose session was lost hears nothing before we say that it takes a moment.
+        keys_within: after a key, how long the caller may take to press the next of the same number.
+        keys_pressed: what the model is told of keys, which are put in for `{keys}`.
+        transfer_failed: what it is told of a caller who comes back, with the reason for `{why}`.
+        hold_over: what it is told when a hold has ended by itself.
+        voicemail: what it is asked for when an answering machine records; empty: nothing, and the call ends.
+        machine_within: a machine that has not said until then that it records is left the message all the same.
+        message_within: how long the model may take to begin with it.
         tells_heard: whether the model can be told what was heard of a reply that was cut off.
         linger: after the last words were heard, how long the model may take to say that its turn is over.
         refuse_late: how long audio of an interrupted generation is refused where `turnComplete` does not come.
@@ -70,6 +77,13 @@ class CallOptions(msgspec.Struct, frozen=True):
     moment_after: float = 2.0
     linger: float = 1.0
     refuse_late: float = 1.0
+    keys_within: float = 0.6
+    keys_pressed: str = "(On the keypad the caller pressed: {keys})"
+    transfer_failed: str = "(The caller could not be put through: {why}. The caller is with you again. Say so, and offer what else you can do.)"
+    hold_over: str = "(The hold is over. The caller hears you again. Go on.)"
+    voicemail: str = ""
+    machine_within: float = 30.0
+    message_within: float = 10.0
     tells_heard: bool = False
     dead_air: DeadAirOptions = DeadAirOptions()
     barge_in: BargeInOptions = BargeInOptions()

@@ -33,6 +33,7 @@ class CallSession:
         recorder: keeps what happened.
         answered: called once when the phone may stop ringing.
         told: takes what the operator should read.
+        put_through: told where the caller is put through to, by the target's name.
 
     Attributes:
         finished: the record's `end_reason`, as soon as the machine has decided it.
@@ -46,6 +47,7 @@ class CallSession:
         recorder: Recorder,
         answered: Callable[[], None],
         told: Callable[[str], None],
+        put_through: Callable[[str], None],
     ) -> None:
         self.machine = machine
         self.model: Model | None = None
@@ -58,6 +60,7 @@ class CallSession:
         self._recorder = recorder
         self._answered = answered
         self._told = told
+        self._transfer = put_through
         self._inbox: deque[tuple[float, e.AnyEvent]] = deque()
         self._stirred: asyncio.Future[None] | None = None
         self._behind = False
@@ -66,6 +69,7 @@ class CallSession:
             e.Play: self._to_line,
             e.Mark: self._to_line,
             e.Clear: self._to_line,
+            e.Digits: self._to_line,
             e.HangUp: self._to_line,
             e.OpenModel: self._to_model,
             e.SendAudio: self._to_model,
@@ -79,6 +83,7 @@ class CallSession:
             e.KeepSound: lambda _: self._recorder.keep_sound(),
             e.Tell: self._tell,
             e.Answer: lambda _: self._answered(),
+            e.PutThrough: self._put_through,
             e.Finish: self._finish,
         }
 
@@ -92,10 +97,10 @@ class CallSession:
             self._behind = True
         self._stir()
 
-    def attach(self, line: Line, leg: int) -> None:
-        """The caller is on `line` from now on."""
+    def attach(self, line: Line, leg: int, *, sends_digits: bool = False) -> None:
+        """The caller is on `line` from now on; `sends_digits`: see `LineStarted`."""
         self._line = line
-        self.feed(e.LineStarted(leg))
+        self.feed(e.LineStarted(leg, sends_digits))
 
     def t(self) -> float:
         """Seconds since the call began: the only time that the machine knows, so that a record of it replays exactly."""
@@ -137,12 +142,13 @@ class CallSession:
     def _do(self, t: float, event: e.AnyEvent | None) -> None:
         """One step of the machine; the record also has the one that it fails at, so that replay fails there too."""
         commands: list[e.AnyCommand] = []
+        kept = self.machine.hides(event)
         try:
             commands = self.machine.tick(t) if event is None else self.machine.handle(event, t)
             for command in commands:
                 self._carry[type(command)](command)
         finally:
-            self._recorder.record(t, event, commands)
+            self._recorder.record(t, kept, self.machine.hidden(commands))
 
     def _stir(self) -> None:
         if self._stirred is not None and not self._stirred.done():
@@ -167,6 +173,10 @@ class CallSession:
     def _tell(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.Tell)
         self._told(command.text)
+
+    def _put_through(self, command: e.AnyCommand) -> None:
+        assert isinstance(command, e.PutThrough)
+        self._transfer(command.target)
 
     def _finish(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.Finish)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from agent.call.barge_in import BargeIn
+from agent.call.control import Control
 from agent.call.dead_air import DeadAir
 from agent.call.downlink import Downlink
 from agent.call.heard_truth import HeardTruth
@@ -56,6 +57,7 @@ class CallState:
         self.leg = ModelLeg(options.leg)
         self.tools = ToolCalls()
         self.hops = Hops()
+        self.control = Control()
         self.timers: dict[Timer, float] = {}
         self.out: list[e.AnyCommand] = []
         self.broke_at: deque[float] = deque(maxlen=options.breaks + 1)
@@ -78,3 +80,6 @@ class CallState:
 
 Handler = Callable[[CallState, Any, float], None]
 """What is done about one kind of event."""
+
+Due = Callable[[CallState, float], None]
+"""What is done when a deadline has come."""

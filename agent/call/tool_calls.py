@@ -31,6 +31,13 @@ class Wish(NamedTuple):
     args: bytes
 
 
+class _Done(NamedTuple):
+    """An answer that was given, and whether a record must not have it."""
+
+    response: dict[str, Any]
+    secret: bool
+
+
 class ToolCalls:
     """The tool calls of one call.
 
@@ -45,7 +52,7 @@ class ToolCalls:
         self._orphans: set[str] = (
             set()
         )  # started for a session that is gone, and not asked for again
-        self._done: dict[Wish, dict[str, Any]] = {}  # answered since the last snapshot
+        self._done: dict[Wish, _Done] = {}  # answered since the last snapshot
         self._repeats = False  # whether the present session may ask again for what is done
         self._told: set[str] = set()  # ids of the present session that were answered or cancelled
 
@@ -58,7 +65,7 @@ class ToolCalls:
             return []  # told twice
         wish = Wish(event.name, msgspec.json.encode(event.args, order="sorted"))
         if self._repeats and wish in self._done:
-            return [self._answer(event.id, event.name, self._done[wish])]
+            return [self._answer(event.id, event.name, *self._done[wish])]
         for orphan in sorted(self._orphans):
             if self._running[orphan] == wish:
                 self._orphans.discard(orphan)
@@ -83,17 +90,23 @@ class ToolCalls:
             stopped.append(CancelTool(started))
         return stopped
 
-    def finished(self, event: ToolFinished) -> tuple[bool, list[AnyCommand]]:
+    def runs(self, started: str) -> bool:
+        """Whether an answer of this call is still wanted."""
+        return started in self._running
+
+    def finished(
+        self, event: ToolFinished, *, secret: bool = False
+    ) -> tuple[bool, list[AnyCommand]]:
         """A tool has an answer; says whether it still counts, and what the model is sent."""
         wish = self._running.get(event.id)
         if wish is None:
             return False, []
         asked_by, orphaned = self._answer_to[event.id], event.id in self._orphans
         self._forget(event.id)
-        self._done[wish] = event.response
+        self._done[wish] = _Done(event.response, secret)
         if orphaned:
             return True, []  # nobody to tell; told when it is asked for again
-        return True, [self._answer(asked_by, event.name, event.response)]
+        return True, [self._answer(asked_by, event.name, event.response, secret)]
 
     def session_gone(self) -> None:
         """The session that asked is gone; its tools run on, since what they do is done once."""
@@ -122,11 +135,13 @@ class ToolCalls:
             if asked_by and started not in self._orphans
         }
 
-    def _answer(self, asked_by: str, name: str, response: dict[str, Any]) -> SendToolResult:
+    def _answer(
+        self, asked_by: str, name: str, response: dict[str, Any], secret: bool = False
+    ) -> SendToolResult:
         self.answered += 1
         if asked_by:  # some services give no ids
             self._told.add(asked_by)
-        return SendToolResult(asked_by, name, response)
+        return SendToolResult(asked_by, name, response, secret)
 
     def _forget(self, started: str) -> None:
         del self._running[started]

@@ -117,6 +117,7 @@ class Turns:
             None  # first and last voiced moment since the last reply began
         )
         self._sent: float | None = None
+        self._prompted = False  # the model was asked for a reply that has not begun
         self._saved = 0  # turns that the last snapshot knows
 
     @property
@@ -160,6 +161,10 @@ class Turns:
         else:
             turn.caller += text
 
+    def caller_pressed(self, key: str) -> None:
+        """A key, which is a word to the record and to a session that has to be told what was said."""
+        self._words += f"[{key}]"
+
     def caller_spoke_since_reply(self) -> bool:
         """Whether there was a voice on the line since the latest reply began."""
         turn = self.current
@@ -198,11 +203,16 @@ class Turns:
     def agent_said(self, text: str) -> None:
         """A fragment of the agent's words; one that comes ahead of its audio waits for it."""
         turn = self.current
-        early = self.state is Agent.QUIET and self.caller_spoke_since_reply()
+        awaited = self._prompted or self.caller_spoke_since_reply()
+        early = self.state is Agent.QUIET and awaited
         if turn is None or turn.own or early:
             self._early += text
         else:
             turn.agent += text
+
+    def prompted(self) -> None:
+        """We asked the model for words of its own: what it says next is another turn's."""
+        self._prompted = True
 
     def cut(self, position: int) -> None:
         """Whatever was said beyond `position` will not be heard."""
@@ -294,6 +304,7 @@ class Turns:
             turn.caller_start, turn.caller_end = self._speech
             turn.sent = self._sent
         self._speech = self._sent = None
+        self._prompted = False
         return turn
 
     def _next(self) -> int:

@@ -168,9 +168,11 @@ class Uplink:
 
     # ---- what comes
 
-    def feed(self, pcm: Pcm8k, now: float) -> bool:
-        """Take the caller's next frame; answers whether there is a voice in it."""
-        voiced = self.meter.feed(pcm, now)
+    def feed(self, pcm: Pcm8k, now: float, *, deaf: bool = False) -> bool:
+        """Take the caller's next frame; answers whether there is a voice in it. `deaf`: the model hears silence instead."""
+        heard = voiced = self.meter.feed(pcm, now)
+        if deaf:
+            pcm, voiced = Pcm8k(len(pcm)), False
         chunk = self._resample.feed(pcm)
         most = 2 * self._merged
         for start in range(0, len(chunk), most):
@@ -184,7 +186,7 @@ class Uplink:
         limit = self._options.backlog if begun else self._options.before_ready
         while self._waiting > limit * RATE:
             self._drop()
-        return voiced
+        return heard
 
     def say(self, command: ModelCommand) -> None:
         """Send a command that is not audio before any audio that waits; kept until the session is ready."""

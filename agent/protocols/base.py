@@ -24,11 +24,13 @@ class LineFacts(msgspec.Struct, frozen=True):
         frame: seconds of audio in the provider's own unit; what we send is a multiple of it.
         marks_confirmed: whether a mark comes back when its audio was played (otherwise the caller
             of this protocol has to derive that from the time).
+        sends_digits: whether it carries out `Digits`; where not, keys are tones in our sound.
     """
 
     rate: int
     frame: float
     marks_confirmed: bool
+    sends_digits: bool = False
 
 
 class StreamStart(msgspec.Struct, frozen=True):

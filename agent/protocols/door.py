@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from agent.events import TransferOutcome
     from agent.protocols.base import MediaStream
 
 
@@ -27,6 +28,8 @@ class Caller(NamedTuple):
         over: the `end_reason` where the request says that the call has ended, else empty.
         leg: which of the call's streams the request is about, from 1; 0 where it does not say.
         order: the order that we placed the call for; empty where somebody called us.
+        dialled: what a transfer after that stream came to; empty where the request tells of none.
+        parent: the provider's id of the call that a transfer is for, where this request is about the person's own.
     """
 
     provider: str
@@ -38,6 +41,8 @@ class Caller(NamedTuple):
     over: str = ""
     leg: int = 0
     order: str = ""
+    dialled: TransferOutcome | Literal[""] = ""
+    parent: str = ""
 
 
 AnsweredBy = Literal["human", "machine_start", "machine_end", "fax", "unknown"]
@@ -93,16 +98,35 @@ class Say(NamedTuple):
 
 
 class Transfer(NamedTuple):
-    """Put the caller through to a person (E.164)."""
+    """Put the caller through to a person.
 
-    number: str
+    Attributes:
+        address: E.164, or `sip:` and `sips:`.
+        call_id: the provider's id of the caller's call.
+        leg: the stream that ended for it, whose number the provider brings back with what it came to; 0: nobody wants to know,
+            and the call ends where nobody answers.
+        timeout: seconds that the person's phone may ring.
+        whisper: whether the person hears something first, for which the provider asks.
+    """
+
+    address: str
+    call_id: str = ""
+    leg: int = 0
+    timeout: int = 20
+    whisper: bool = False
+
+
+class Whisper(NamedTuple):
+    """What a person hears who has picked up a transfer, before the caller."""
+
+    text: str
 
 
 class HangUpNow(NamedTuple):
     """The conversation is over."""
 
 
-Verdict = Join | Say | Transfer | HangUpNow
+Verdict = Join | Say | Transfer | Whisper | HangUpNow
 
 
 class PhoneProvider(Protocol):

@@ -23,6 +23,7 @@ def call_options(settings: Settings, agent: AgentFile) -> CallOptions:
         greeting=greeting_request(agent),
         answer_within=settings.answer_within,
         max_seconds=float(longest),
+        voicemail=_voicemail(agent),
         tells_heard=takes_notes(agent.model or settings.gemini_model),
         dead_air=_silences(agent),
         uplink=UplinkOptions(),
@@ -33,3 +34,14 @@ def _silences(agent: AgentFile) -> DeadAirOptions:
     chosen = {"caller": agent.limits.silence, "tool": agent.filler_after}
     given = {name: value for name, value in chosen.items() if value is not None}
     return msgspec.structs.replace(DeadAirOptions(), **given)
+
+
+def _voicemail(agent: AgentFile) -> str:
+    """What the model is asked for when an answering machine records; empty where it is to be left without a word."""
+    wanted = agent.outbound.voicemail
+    if wanted is None:
+        return ""
+    return (
+        "(An answering machine has picked up, and it records from now on. Leave this message, and say nothing else: "
+        f"{wanted})"
+    )

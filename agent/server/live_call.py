@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import structlog
 
-from agent import __version__
+from agent import __version__, events
 from agent.call.session import CallSession
-from agent.events import CallAbandoned, CallStarted, HangUp, LineEnded
+from agent.events import CallAbandoned, CallStarted, HangUp, LineEnded, TransferEnded
 from agent.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from agent.call.metrics import CallMetrics
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
-    from agent.events import LineEvent
+    from agent.events import LineEvent, TransferOutcome
     from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
@@ -43,6 +43,7 @@ class LiveCall:
         self.info = info
         self.agent = agent
         self.leg = 0  # the stream that is, or was last, attached
+        self.away: str | None = None  # the target that the caller is put through to
         self._reason = ""  # `end_reason`, once the machine's task has ended
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wiring = wiring
@@ -58,6 +59,7 @@ class LiveCall:
             recorder=self._recorder,
             answered=self._answer,
             told=log.info,
+            put_through=self._put_through,
         )
 
     @property
@@ -74,7 +76,7 @@ class LiveCall:
             if self._line_is_up:
                 self._session.feed(LineEnded("closed"))
         self._line, self._line_is_up, self.leg = line, True, leg
-        self._session.attach(line, leg)
+        self._session.attach(line, leg, sends_digits=line.sends_digits)
 
     def hear(self, line: MediaStreamLine, event: LineEvent) -> None:
         """Take an event of a line; those of a line that was replaced mean nothing any more."""
@@ -92,8 +94,12 @@ class LiveCall:
 
     def answered_by(self, who: AnsweredBy) -> None:
         """Who, or what, picked up a call of ours."""
-        if who == "fax":
-            self.abandon("fax")
+        self._session.feed(events.AnsweredBy(who))
+
+    def transfer_ended(self, outcome: TransferOutcome) -> None:
+        """What the transfer came to that this call's stream ended for."""
+        self.away = None
+        self._session.feed(TransferEnded(outcome))
 
     def abandon(self, reason: str) -> None:
         """End the call from outside the conversation."""
@@ -163,6 +169,9 @@ class LiveCall:
     def _answer(self) -> None:
         if not self.answered.done():
             self.answered.set_result(None)
+
+    def _put_through(self, target: str) -> None:
+        self.away = target
 
     def _child_failed(self, child: str, error: BaseException) -> None:
         log.error("a task of the call failed", task=child, exc_info=error)

@@ -28,6 +28,8 @@ END_REASONS = (
     "model_lost",
     "time_limit",
     "caller_silent",
+    "transferred",
+    "voicemail",
     "server_stopped",
     "internal_error",
 )

@@ -13,8 +13,9 @@ import structlog
 
 from agent.config.variables import with_variables
 from agent.errors import UserError
-from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
+from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict, Whisper
 from agent.protocols.token import TokenClaims
+from agent.server import transfers
 from agent.server.admission import Breaker
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
@@ -56,14 +57,15 @@ class Place:
     Attributes:
         caller: who calls; of a call of ours the provider's ids are not known before it was placed.
         call: the conversation.
-        verdicts: the answers its webhooks got, by leg: a repeated webhook gets the same answer.
+        verdicts: the answers its webhooks got: a repeated webhook gets the same answer. By the leg that comes next, and by whether a
+            transfer was tried before it.
         recorded: whether it has a record: a call of ours gets one when its callee answers, or at its end.
         over: set when it has ended and left the switchboard.
     """
 
     caller: Caller
     call: LiveCall
-    verdicts: dict[int, asyncio.Task[Verdict]] = field(default_factory=dict)
+    verdicts: dict[tuple[int, bool], asyncio.Task[Verdict]] = field(default_factory=dict)
     recorded: bool = False
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -162,14 +164,25 @@ class Switchboard:
         place = self._places.get(caller.call_id)
         if place is None:
             ended = self._ended.get(caller.call_id)
-            return _after(*(ended or (await self._register.end_reason(caller.call_id), None)))
+            reason, fallback = ended or (await self._register.end_reason(caller.call_id), None)
+            return _after(_untaken(reason, caller), fallback)
         call, leg = place.call, caller.leg or place.call.leg
         if leg == 0 or leg > call.leg:
             call.abandon("no_start")  # it never came: another one would not either
             return _after("no_start", call.agent.fallback_number)
         if leg == call.leg:  # else this is told twice, and a later stream is on
-            call.line_ended()
-        return await self._verdict(place, leg + 1, self._again)
+            if caller.dialled:
+                _transfer_ended(call, caller)
+            else:
+                call.line_ended()
+        return await self._verdict(place, leg + 1, self._again, dialled=bool(caller.dialled))
+
+    async def whisper(self, caller: Caller) -> Verdict:
+        """Somebody has picked up a transfer: what do they hear first?"""
+        place = self._places.get(caller.parent)
+        if place is None or place.call.away is None or caller.leg != place.call.leg:
+            return HangUpNow()  # the caller is there no more
+        return Whisper(transfers.whisper(place.call.agent, place.call.away))
 
     def over(self, caller: Caller) -> None:
         """The provider says that the call itself has ended."""
@@ -243,12 +256,18 @@ class Switchboard:
         return why
 
     async def _verdict(
-        self, place: Place, leg: int, decide: Callable[[Place, int], Coroutine[Any, Any, Verdict]]
+        self,
+        place: Place,
+        leg: int,
+        decide: Callable[[Place, int], Coroutine[Any, Any, Verdict]],
+        *,
+        dialled: bool = False,
     ) -> Verdict:
-        task = place.verdicts.get(leg)
+        task = place.verdicts.get((leg, dialled))
         if task is None:
             name = f"verdict {place.call.id} {leg}"
-            task = place.verdicts[leg] = self._tasks.start_read(name, decide(place, leg))
+            task = self._tasks.start_read(name, decide(place, leg))
+            place.verdicts[leg, dialled] = task
         return await asyncio.shield(task)
 
     async def _first(self, place: Place, leg: int) -> Verdict:
@@ -268,6 +287,10 @@ class Switchboard:
         await asyncio.sleep(0)  # let the machine hear that its line is gone
         if place.call.reason or place.caller.call_id not in self._places:
             return _after(place.call.reason, place.call.agent.fallback_number)
+        if place.call.away is not None:
+            return transfers.put_through(
+                place.call.agent, place.call.away, place.caller.call_id, leg - 1
+            )
         return self._join(place, leg)
 
     def _join(self, place: Place, leg: int) -> Join:
@@ -352,6 +375,22 @@ class Switchboard:
 
 def _direction(caller: Caller) -> Literal["inbound", "outbound"]:
     return "inbound" if caller.direction == "inbound" else "outbound"
+
+
+def _transfer_ended(call: LiveCall, caller: Caller) -> None:
+    """A transfer is over, and with it the call where the caller has hung up meanwhile."""
+    if caller.dialled == "" or call.away is None:
+        return  # told twice
+    if caller.over and caller.dialled != "connected":
+        call.abandon(caller.over)
+    else:
+        call.transfer_ended(caller.dialled)
+
+
+def _untaken(reason: str, caller: Caller) -> str:
+    """A transfer that we took for successful too early left a caller with nobody."""
+    failed = reason == "transferred" and caller.dialled not in {"", "connected"}
+    return "no_start" if failed and not caller.over else reason
 
 
 def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:

@@ -15,9 +15,11 @@ import structlog
 
 from agent.drive.tasks import Tasks
 from agent.errors import PickupError, StorageError, UserError
-from agent.server import clock
+from agent.server import clock, transfers
+from agent.tools.collect_digits import CollectDigits
 from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
+from agent.tools.hold import Hold
 from agent.tools.http_tool import HttpSpec, make_http_tool
 from agent.tools.look_up import LookUp
 from agent.tools.mcp_server import Access, McpServer, McpSpec
@@ -25,8 +27,10 @@ from agent.tools.mcp_tool import make_mcp_tool
 from agent.tools.python_files import PythonFiles
 from agent.tools.python_tool import make_tool
 from agent.tools.schedule_callback import Diary, ScheduleCallback
+from agent.tools.send_digits import SendDigits
 from agent.tools.take_message import TakeMessage
 from agent.tools.threads import Threads
+from agent.tools.transfer_call import TransferCall
 from agent.tools.web import Web
 
 if TYPE_CHECKING:
@@ -95,6 +99,10 @@ BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
         info, ports.desk, _diary(agent, ports)
     ),
     "look_up": lambda agent, info, ports: LookUp(ports.library(agent)),
+    "transfer_call": lambda agent, info, ports: TransferCall(transfers.choices(agent)),
+    "send_digits": lambda agent, info, ports: SendDigits(),
+    "collect_digits": lambda agent, info, ports: CollectDigits(),
+    "hold": lambda agent, info, ports: Hold(),
 }
 """The tools that come with Pickup, by the names that an agent's file lists them under."""
 

@@ -69,6 +69,11 @@ class MediaStreamLine:
         self._hang_up_by: float | None = None
         self._outbox = Outbox(self._write, limit_ms=QUEUE_MS, overflow=self._overflowed)
 
+    @property
+    def sends_digits(self) -> bool:
+        """Whether the provider presses keys itself (`Digits`)."""
+        return self._protocol.facts.sends_digits
+
     def send(self, command: LineCommand) -> None:
         """Carry out a command; never waits, and does nothing once the line ends or hangs up.
 

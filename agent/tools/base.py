@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from agent.events import EndAfterGoodbye
+from agent.events import Effect
 
 
 class CallInfo(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What a tool gives back: a JSON object for the model and, for some tools, an effect on the call."""
 
     response: dict[str, Any]
-    effect: EndAfterGoodbye | None = None
+    effect: Effect | None = None
 
 
 class Tool(Protocol):

@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 
 from agent import events as e
-from agent.call.conduct.life import TIMERS
+from agent.call.conduct.tools import EFFECTS
 from agent.call.life import LIFE, Phase, Signal, Timer
-from agent.call.machine import HANDLERS
+from agent.call.machine import HANDLERS, TIMERS
 from agent.call.options import CallOptions
 from agent.errors import Fate, OwnFault
 from tests.call.calls import Bench, say, talking
@@ -21,6 +21,10 @@ def test_every_event_of_the_vocabulary_has_a_handler() -> None:
 
 def test_every_deadline_has_a_consequence() -> None:
     assert set(TIMERS) == set(Timer)
+
+
+def test_every_effect_of_a_tool_is_carried_out() -> None:
+    assert set(EFFECTS) == set(get_args(e.Effect))
 
 
 def test_every_phase_but_the_last_can_end() -> None:

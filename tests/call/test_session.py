@@ -32,6 +32,7 @@ class Machine:
         self.answers: dict[type[Any], list[e.AnyCommand]] = {}
         self.on_tick: Callable[[float], list[e.AnyCommand]] = lambda now: []
         self.at: float | None = None
+        self.secret = False
 
     def handle(self, event: e.AnyEvent, now: float) -> list[e.AnyCommand]:
         self.seen.append((now, event))
@@ -44,6 +45,12 @@ class Machine:
 
     def deadline(self) -> float | None:
         return self.at
+
+    def hides(self, event: e.AnyEvent | None) -> e.AnyEvent | None:
+        return e.LineDigit("x") if isinstance(event, e.LineDigit) and self.secret else event
+
+    def hidden(self, commands: list[e.AnyCommand]) -> list[e.AnyCommand]:
+        return [] if self.secret else commands
 
     @property
     def events(self) -> list[e.AnyEvent | None]:
@@ -88,6 +95,7 @@ class Bench:
         self.log: list[tuple[str, e.AnyCommand]] = []
         self.answered = 0
         self.told: list[str] = []
+        self.put_through: list[str] = []
         self.tasks = Tasks("call")
         self.session = CallSession(
             cast("CallMachine", self.machine),
@@ -95,6 +103,7 @@ class Bench:
             recorder=self.recorder,
             answered=self._answer,
             told=self.told.append,
+            put_through=self.put_through.append,
         )
         self.session.model = Peer(self.log, "model")
         self.session.tools = Peer(self.log, "tools")
@@ -391,3 +400,26 @@ async def test_what_comes_after_a_fault_is_not_kept(monkeypatch: pytest.MonkeyPa
     for _ in range(30):
         bench.session.feed(DIGIT)
     assert len(bench.session._inbox) == 0
+
+
+async def test_who_asked_for_the_call_learns_where_the_caller_is_put_through_to() -> None:
+    bench = Bench()
+    bench.machine.answers[e.GenerationComplete] = [e.PutThrough("reception"), e.HangUp()]
+    bench.attach()
+    bench.session.feed(e.GenerationComplete())
+    await bench.finish()
+    assert bench.put_through == ["reception"]
+    assert ("line", e.HangUp()) in bench.log
+
+
+async def test_a_secret_is_in_no_record() -> None:
+    bench = Bench()
+    bench.machine.secret = True
+    bench.machine.answers[e.LineDigit] = [e.SendToolResult("1", "pin", {"digits": "4"})]
+    bench.attach()
+    bench.session.feed(e.LineDigit("4"))
+    await bench.finish()
+    assert e.LineDigit("4") in bench.machine.events
+    recorded = [(event, commands) for _, event, commands in bench.recorder.entries]
+    assert (e.LineDigit("x"), []) in recorded
+    assert all(event != e.LineDigit("4") for event, _ in recorded)

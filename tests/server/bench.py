@@ -80,6 +80,8 @@ class FakeModel:
 class FakeLine:
     """A stream that plays nothing and ends when it is told to hang up."""
 
+    sends_digits = False
+
     def __init__(self) -> None:
         self.sent: list[e.LineCommand] = []
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

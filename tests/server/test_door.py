@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from twilio.request_validator import RequestValidator
 
 from agent.drive.wakeups import Wakeups
-from agent.protocols.door import HangUpNow, Join, Say, Transfer
+from agent.protocols.door import HangUpNow, Join, Say, Transfer, Whisper
 from agent.protocols.twilio.provider import OVER, Twilio
 from agent.protocols.twilio.webhook import FORM_BYTES
 from agent.server.door import Door
@@ -64,6 +64,10 @@ class Board:
 
     def answered_by(self, caller: Caller, who: AnsweredBy) -> None:
         self.asked.append((who, caller))
+
+    async def whisper(self, caller: Caller) -> Verdict:
+        self.asked.append(("whisper", caller))
+        return self.verdict
 
     async def admit(self, start: StreamStart, line: Any) -> None:
         self.starts.append(start)
@@ -136,6 +140,8 @@ def bench() -> Bench:
         (Say(SPOKEN["busy"]), "busy at the moment"),
         (Say(SPOKEN["trouble"]), "something went wrong on our side"),
         (Transfer("+15550001111"), "+15550001111"),
+        (Transfer("sip:office@example.com"), "<Sip>sip:office@example.com</Sip>"),
+        (Whisper("A caller."), "<Say"),
         (HangUpNow(), "<Hangup"),
         (Join("the-token", 3), "the-token"),
     ],
@@ -171,6 +177,26 @@ def test_the_stream_is_told_where_to_come_and_what_to_ask_afterwards(bench: Benc
 def test_what_is_asked_afterwards_says_which_stream_it_was(bench: Bench) -> None:
     assert bench.post("/twilio/after?leg=2").status_code == 200
     assert bench.board.asked == [("after", caller(leg=2))]
+
+
+def test_a_transfer_says_what_it_came_to_and_a_whisper_whose_it_is(bench: Bench) -> None:
+    bench.board.verdict = Transfer("+15550001111", "CA1", 2, 30, whisper=True)
+    dial = ElementTree.fromstring(bench.post("/twilio/after?leg=2").text).find("Dial")
+    assert dial is not None and dial.attrib == {
+        "action": f"{ORIGIN}/twilio/after?leg=2",
+        "answerOnBridge": "true",
+        "timeout": "30",
+    }
+    number = dial.find("Number")
+    assert number is not None
+    assert number.attrib == {"url": f"{ORIGIN}/twilio/whisper?parent=CA1&leg=2", "method": "POST"}
+    bench.board.asked.clear()
+    bench.post("/twilio/after?leg=2", {**FORM, "DialCallStatus": "no-answer"})
+    bench.post("/twilio/whisper?parent=CA1&leg=2")
+    assert bench.board.asked == [
+        ("after", caller(leg=2, dialled="no_answer")),
+        ("whisper", caller(leg=2, parent="CA1")),
+    ]
 
 
 @pytest.mark.parametrize("query", ["", "?leg=", "?leg=0", "?leg=-1", "?leg=99999", "?leg=2&leg=3"])

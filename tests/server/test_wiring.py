@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def play(tmp_path: Path, scene: Callable[[Bench], Awaitable[None]]) -> None:
+def play(tmp_path: Path, scene: Callable[[Bench], Awaitable[None]], agent: str = AGENT) -> None:
     async def all_of_it() -> None:
-        bench = Bench(tmp_path)
+        bench = Bench(tmp_path, agent=agent)
         await scene(bench)
 
     virtually(all_of_it())
@@ -79,8 +79,18 @@ def test_a_calls_options_come_from_the_settings(tmp_path: Path) -> None:
         assert (options.answer_within, options.max_seconds) == (2.0, 3600.0)
         assert "How can I help you?" in options.greeting
         assert options.tells_heard
+        assert options.voicemail == ""
 
     play(tmp_path, scene)
+
+
+def test_an_answering_machine_is_left_what_the_agents_file_says(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        options = bench.wiring.options(bench.wiring.agent_for("+1"))
+        assert "Leave this message" in options.voicemail
+        assert "Ask for a call back." in options.voicemail
+
+    play(tmp_path, scene, agent=AGENT + "outbound:\n  voicemail: Ask for a call back.\n")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import voice
+from agent.call.conduct import hold, voice
 from agent.call.turns import Agent
 
 if TYPE_CHECKING:
@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def line_audio(call: CallState, event: e.LineAudio, now: float) -> None:
-    if call.uplink.feed(event.pcm, now):
+    deaf = call.control.deaf
+    voiced = call.uplink.feed(event.pcm, now, deaf=deaf)
+    if voiced and deaf:
+        hold.caller_speaks(call, now)
+    elif voiced:
         call.turns.caller_voiced(now)
         call.air.voice(call.uplink.meter.started, now)
         if call.barge_in.outgrown(call.uplink.meter):

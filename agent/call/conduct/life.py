@@ -10,11 +10,11 @@ from agent.call.turns import Agent, Sign
 from agent.errors import OwnFault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from agent.call.hops import Hop
     from agent.call.options import OwnLine
-    from agent.call.state import CallState, Handler
+    from agent.call.state import CallState, Due, Handler
 
 
 def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
@@ -22,7 +22,7 @@ def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
         call.phase = LIFE[call.phase, signal]
     except KeyError:
         raise OwnFault(f"a call that is {call.phase} was told {signal}") from None
-    if signal is Signal.CALLER_BACK:
+    if signal in {Signal.CALLER_BACK, Signal.PUT_THROUGH}:
         call.reason = ""
         for timer in (Timer.GOODBYE, Timer.SPEAK, Timer.LINGER):
             call.timers.pop(timer, None)
@@ -30,6 +30,10 @@ def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
         call.reason = reason if call.phase in {Phase.ENDING, Phase.ENDED} else ""
     if call.phase is not Phase.TALKING:
         call.air.look(None, now)
+        call.control.held = False
+        call.timers.pop(Timer.HOLD, None)
+    if call.phase is not Phase.AWAY:
+        call.timers.pop(Timer.AWAY, None)
     if call.phase is Phase.PARKED:
         call.timers[Timer.PARK] = now + call.options.park_within
     elif call.phase is Phase.ENDING:
@@ -61,14 +65,36 @@ def stop_ringing(call: CallState, now: float) -> None:
 
 def close_with(call: CallState, line: OwnLine, reason: str, now: float) -> None:
     """Say one honest sentence of our own after what is queued, then hang up."""
-    if call.phase is Phase.ENDING:
+    leaving = call.control.transfer is not None and call.phase in {Phase.ENDING, Phase.AWAY}
+    if call.phase is Phase.ENDING and not leaving:
         return
     model_gone(call)
+    if leaving:  # whoever takes the caller takes no notice of our troubles
+        call.control.unsaid = (line, reason)
+        return
     if call.phase is Phase.RINGING and Timer.ANSWER in call.timers:
         go(call, Signal.GAVE_UP, now, reason)  # not answered: the webhook speaks for us
         return
     call.say(line)
+    call.control.own_words = True
     go(call, Signal.GOODBYE, now, reason)
+
+
+def leave(call: CallState, now: float) -> None:
+    """The last words were heard: hang up, or put the caller through."""
+    transfer = call.control.transfer
+    if transfer is None:
+        go(call, Signal.HEARD_OUT, now)
+        return
+    go(call, Signal.PUT_THROUGH, now)
+    call.timers[Timer.AWAY] = now + transfer.within
+    call.out.extend((e.PutThrough(transfer.target), e.HangUp()))
+
+
+def wait_for_words(call: CallState, now: float) -> None:
+    """The model ends the conversation: where it has not said anything yet, it may."""
+    if call.turns.caller_spoke_since_reply():
+        call.timers[Timer.SPEAK] = now + call.options.speak_within
 
 
 def model_gone(call: CallState) -> None:
@@ -104,13 +130,17 @@ def call_abandoned(call: CallState, event: e.CallAbandoned, now: float) -> None:
     go(call, Signal.GAVE_UP, now, event.reason)
 
 
+def end_politely(call: CallState, event: e.EndPolitely, now: float) -> None:
+    close_with(call, call.own.time_limit, event.reason, now)
+
+
 def last_words_late(call: CallState, now: float) -> None:
     """The watchdog of the last words: it waits for what is still playing, and for nothing else."""
     left = call.downlink.playout.unplayed(now)
     if left > 0:
         call.timers[Timer.GOODBYE] = now + left + call.options.playout.patience
     else:
-        go(call, Signal.HEARD_OUT, now)
+        leave(call, now)
 
 
 def model_silent(call: CallState, now: float) -> None:
@@ -119,9 +149,9 @@ def model_silent(call: CallState, now: float) -> None:
     if quiet_at > now:
         call.timers[Timer.SPEAK] = quiet_at
     elif call.phase is Phase.TALKING:
-        go(call, Signal.GOODBYE, now, "agent_hung_up")
+        go(call, Signal.GOODBYE, now, "" if call.control.transfer else "agent_hung_up")
     else:
-        go(call, Signal.HEARD_OUT, now)
+        leave(call, now)
 
 
 def heard_out(call: CallState, now: float) -> None:
@@ -131,7 +161,7 @@ def heard_out(call: CallState, now: float) -> None:
     if not call.downlink.playout.settled(now) or call.turns.state is Agent.SPEAKING:
         call.timers.pop(Timer.LINGER, None)
     elif call.turns.state is Agent.QUIET:
-        go(call, Signal.HEARD_OUT, now)
+        leave(call, now)
     else:
         call.timers.setdefault(Timer.LINGER, now + call.options.linger)
 
@@ -141,17 +171,21 @@ def refused_to_its_end(call: CallState, now: float) -> None:
     call.turns.move(Sign.GONE)
 
 
-TIMERS: Mapping[Timer, Callable[[CallState, float], None]] = {
+TIMERS: Mapping[Timer, Due] = {
     Timer.ANSWER: stop_ringing,
     Timer.START: lambda call, now: go(call, Signal.GAVE_UP, now, "no_start"),
     Timer.PARK: lambda call, now: go(call, Signal.GAVE_UP, now, "line_lost"),
     Timer.LIMIT: lambda call, now: close_with(call, call.own.time_limit, "time_limit", now),
     Timer.GOODBYE: last_words_late,
     Timer.SPEAK: model_silent,
-    Timer.LINGER: lambda call, now: go(call, Signal.HEARD_OUT, now),
+    Timer.LINGER: leave,
+    Timer.AWAY: lambda call, now: go(call, Signal.GAVE_UP, now, "transferred"),
     Timer.REFUSE: refused_to_its_end,
     Timer.MOMENT: lambda call, now: call.say(call.own.moment),
 }
-"""What each deadline means; a test holds it equal to the deadlines that there are."""
+"""What each deadline of a call's life means."""
 
-HANDLERS: Mapping[type[e.AnyEvent], Handler] = {e.CallAbandoned: call_abandoned}
+HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
+    e.CallAbandoned: call_abandoned,
+    e.EndPolitely: end_politely,
+}

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import life
+from agent.call.conduct import life, transfer
 from agent.call.life import Phase, Signal, Timer
 
 if TYPE_CHECKING:
@@ -21,13 +21,17 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
     call.timers.setdefault(Timer.LIMIT, now + call.options.max_seconds)
     call.downlink.playout.attach(now)
     call.air.line_started(now)
+    call.control.sends_digits = event.sends_digits
     life.go(call, Signal.LINE_STARTED, now)
+    transfer.say_what_was_unsaid(call, now)
 
 
 def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:
     call.downlink.playout.detach(now)
     if event.reason == "stopped":
         life.go(call, Signal.LINE_STOPPED, now, "caller_hung_up")
+    elif call.phase is Phase.ENDING and call.control.transfer is not None:
+        life.leave(call, now)  # the provider asks what now, and is told
     else:
         call.broke_at.append(now)
         again = len(call.broke_at) == call.broke_at.maxlen

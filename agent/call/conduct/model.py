@@ -51,6 +51,7 @@ def model_ready(call: CallState, event: e.ModelReady, now: float) -> None:
     if repeated:
         call.turns.said_again()
     asked = not call.turns.answered or (owed and not repeated)
+    asked = asked and call.phase is not Phase.AWAY
     if asked:
         ask(call, call.options.go_on)
     call.hops.ready(now, asked=asked)
@@ -62,6 +63,12 @@ def ask(call: CallState, words: str) -> None:
     """Have the model speak; who has not greeted yet is asked for that."""
     text = words if call.turns.answered else call.options.greeting
     call.uplink.say(e.SendText(text))
+
+
+def prompt(call: CallState, words: str) -> None:
+    """Tell the model what has happened, so that it says something about it."""
+    call.turns.prompted()
+    call.uplink.say(e.SendText(words))
 
 
 def model_usage(call: CallState, event: e.ModelUsage, now: float) -> None:
@@ -81,8 +88,9 @@ def model_going_away(call: CallState, event: e.ModelGoingAway, now: float) -> No
 
 def model_ended(call: CallState, event: e.ModelEnded, now: float) -> None:
     call.metrics.session_lost(event.fate)
-    owed = call.turns.owes_answer()
-    if call.phase is Phase.ENDING:
+    leaving = call.control.transfer is not None  # then the session is for a caller who comes back
+    owed = call.turns.owes_answer() and not leaving
+    if call.phase is Phase.ENDING and not leaving:
         life.model_gone(call)
     elif call.leg.lost(event.fate, now, owed=owed):
         session_gone(call, now)

@@ -31,7 +31,8 @@ def drop_silence(call: CallState, now: float) -> None:
 
 def weather(call: CallState, now: float) -> Air | None:
     """What silence is judged by; None where nobody is expected to speak, or another timer watches for it."""
-    if call.phase is not Phase.TALKING or Timer.SPEAK in call.timers:
+    watched = Timer.SPEAK in call.timers or call.control.nobody_waits
+    if call.phase is not Phase.TALKING or watched:
         return None
     left = call.downlink.sound_left(now)
     return Air(left, call.turns.state, len(call.tools) > 0, call.leg.ready)

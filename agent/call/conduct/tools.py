@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import life
-from agent.call.life import Phase, Signal, Timer
+from agent.call.conduct import hold, keys, life, transfer
+from agent.call.life import Phase, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from agent.call.state import CallState, Handler
 
@@ -21,18 +22,32 @@ def tool_called(call: CallState, event: e.ToolCalled, now: float) -> None:
 
 def tools_cancelled(call: CallState, event: e.ToolsCancelled, now: float) -> None:
     call.uplink.unsay(event.ids)
-    carry(call, call.tools.cancelled(event.ids))
+    stopped = call.tools.cancelled(event.ids)
+    call.control.keypad.stop([each.id for each in stopped if isinstance(each, e.CancelTool)])
+    carry(call, stopped)
 
 
 def tool_finished(call: CallState, event: e.ToolFinished, now: float) -> None:
     call.air.tool(now, called=False)
+    if isinstance(event.effect, e.CollectKeys) and keys.collect(call, event, event.effect, now):
+        return
     counts, commands = call.tools.finished(event)
     carry(call, commands)
     call.metrics.tools = call.tools.answered
     if counts and event.effect is not None and call.phase in {Phase.TALKING, Phase.ENDING}:
+        EFFECTS[type(event.effect)](call, event.effect, now)
+
+
+def end_after_goodbye(call: CallState, effect: e.EndAfterGoodbye, now: float) -> None:
+    if call.phase is Phase.TALKING:
+        call.control.transfer = None
+    if call.control.transfer is None:
         life.go(call, Signal.GOODBYE, now, "agent_hung_up")
-        if call.turns.caller_spoke_since_reply():
-            call.timers[Timer.SPEAK] = now + call.options.speak_within
+        life.wait_for_words(call, now)
+
+
+def collects_already(call: CallState, effect: e.CollectKeys, now: float) -> None:
+    """Somebody else has the keypad, and this tool was answered that it has not."""
 
 
 def carry(call: CallState, commands: list[e.AnyCommand]) -> None:
@@ -43,6 +58,16 @@ def carry(call: CallState, commands: list[e.AnyCommand]) -> None:
         else:
             call.out.append(command)
 
+
+EFFECTS: Mapping[type[e.Effect], Callable[[CallState, Any, float], None]] = {
+    e.EndAfterGoodbye: end_after_goodbye,
+    e.TransferAfterGoodbye: transfer.put_through,
+    e.PressKeys: keys.press,
+    e.CollectKeys: collects_already,
+    e.HoldCall: hold.hold,
+    e.ResumeCall: hold.resume,
+}
+"""What tools do to their call; a test holds it equal to the effects that there are."""
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     e.ToolCalled: tool_called,

@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 
 def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
-    if call.turns.state is Agent.REFUSING:
+    unwanted = call.control.listening or call.phase is Phase.AWAY
+    if call.turns.state is Agent.REFUSING or unwanted:
         call.metrics.refused_ms += event.pcm.seconds * 1000
         return
-    if call.phase is Phase.ENDING and call.reason != "agent_hung_up":
+    if call.phase is Phase.ENDING and call.control.own_words:
         return  # our own last line is the last
-    call.timers.pop(Timer.SPEAK, None)
+    if call.timers.pop(Timer.SPEAK, None) is not None and call.phase is Phase.TALKING:
+        call.control.transfer = None  # the caller had more to say, and is answered
     call.air.agent_spoke(audible=event.audible)
     turn = call.turns.reply_audio(now, call.downlink.position)
     if turn.first_byte == now and (since := call.uplink.answering()) is not None:
@@ -65,18 +67,24 @@ def interrupted(call: CallState, event: e.Interrupted, now: float) -> None:
 
 def cut(call: CallState, now: float) -> None:
     """Barge-in: stop the voice at once and remember what was heard of it."""
-    if not call.downlink.unheard(now):
+    if not call.downlink.unheard(now) or call.control.machine:
         return
-    life.keep_heard(call, now, everything=True)
-    call.out.extend(call.downlink.cut(now))
+    silence(call, now)
     call.air.caller_spoke()
-    call.turns.cut(call.downlink.position)
-    call.truth.cut(call.turns.current)
     call.metrics.barge_ins += 1
-    if call.phase is Phase.ENDING and call.reason == "agent_hung_up":
+    if call.phase is Phase.ENDING and not call.control.own_words:
         # The caller has more to say: the call goes on if the model answers, and ends if it is silent.
         life.go(call, Signal.CALLER_BACK, now)
         call.timers[Timer.SPEAK] = now + call.options.speak_within
+
+
+def silence(call: CallState, now: float) -> None:
+    """Take back what the agent has said and nobody has heard yet."""
+    if call.downlink.unheard(now):
+        life.keep_heard(call, now, everything=True)
+        call.out.extend(call.downlink.cut(now))
+        call.turns.cut(call.downlink.position)
+        call.truth.cut(call.turns.current)
 
 
 def shielded(call: CallState, now: float) -> bool:

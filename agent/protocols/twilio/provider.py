@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
+from urllib.parse import parse_qs
 
 from agent.errors import LineProtocolError, NotSigned
 from agent.protocols.door import (
@@ -15,6 +16,7 @@ from agent.protocols.door import (
     Say,
     Transfer,
     Verdict,
+    Whisper,
 )
 from agent.protocols.twilio import twiml
 from agent.protocols.twilio.outbound import answered_by, order_of
@@ -28,6 +30,9 @@ from agent.protocols.twilio.webhook import (
     parse_form,
 )
 
+if TYPE_CHECKING:
+    from agent.events import TransferOutcome
+
 OVER = {
     "completed": "caller_hung_up",
     "canceled": "caller_hung_up",
@@ -37,7 +42,17 @@ OVER = {
 }
 """`CallStatus` values after which a call is over, and the `end_reason` where we did not end it (Twilio: call status values)."""
 
-_LEG = re.compile(r"leg=([1-9]\d{0,3})", re.ASCII)
+DIALLED: dict[str, TransferOutcome] = {
+    "completed": "connected",
+    "answered": "connected",
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "canceled": "failed",
+    "failed": "failed",
+}
+"""`DialCallStatus` values (Twilio: TwiML `<Dial>`, action)."""
+
+_LEG = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 
 class Twilio:
@@ -56,6 +71,7 @@ class Twilio:
         self._signatures = Signatures(auth_token, public_url)
         self._account_sid = account_sid
         self._action_url = f"{public_url}/{self.name}/after"
+        self._whisper_url = f"{public_url}/{self.name}/whisper"
         self._stream_url = f"ws{public_url.removeprefix('http')}/{self.name}/media"
 
     def caller(self, request: Request) -> Caller:
@@ -89,6 +105,8 @@ class Twilio:
             over=OVER.get(call.status, ""),
             leg=_leg(request.target),
             order=order_of(request.target),
+            dialled=DIALLED.get(form.first("DialCallStatus"), ""),
+            parent=_said(request.target, "parent"),
         )
 
     def may_stream(self, request: Request) -> bool:
@@ -110,15 +128,34 @@ class Twilio:
                 return twiml.connect(self._stream_url, f"{self._action_url}?leg={leg}", token)
             case Say(text, language):
                 return twiml.say_and_hang_up(text, language=language)
-            case Transfer(number):
-                return twiml.dial(number)
+            case Transfer():
+                return self._dial(verdict)
+            case Whisper(text):
+                return twiml.say(text)
             case HangUpNow():
                 return twiml.hang_up()
             case _:
                 assert_never(verdict)
 
+    def _dial(self, transfer: Transfer) -> str:
+        if not transfer.leg:
+            return twiml.dial(transfer.address, timeout=transfer.timeout)
+        whisper = f"{self._whisper_url}?parent={transfer.call_id}&leg={transfer.leg}"
+        return twiml.dial(
+            transfer.address,
+            action_url=f"{self._action_url}?leg={transfer.leg}",
+            timeout=transfer.timeout,
+            whisper_url=whisper if transfer.whisper else None,
+        )
+
 
 def _leg(target: str) -> int:
-    """The leg that our own action URL says, which Twilio signs with the rest; 0 on any other URL."""
-    said = _LEG.fullmatch(target.partition("?")[2])
-    return int(said[1]) if said else 0
+    """The leg that our own URL says, which Twilio signs with the rest; 0 on any other URL."""
+    said = _said(target, "leg")
+    return int(said) if _LEG.fullmatch(said) else 0
+
+
+def _said(target: str, name: str) -> str:
+    """What our own URL says under this name, empty where it does not, or says it twice."""
+    values = parse_qs(target.partition("?")[2]).get(name, [])
+    return values[0] if len(values) == 1 else ""

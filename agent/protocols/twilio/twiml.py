@@ -91,23 +91,37 @@ def say_and_hang_up(text: str, *, language: str = "en-US") -> str:
     return str(response)
 
 
+def say(text: str, *, language: str = "en-US") -> str:
+    """Have Twilio's own voice say one thing and go on with what was asked for."""
+    response = VoiceResponse()
+    response.say(text, language=language)
+    return str(response)
+
+
 def dial(
-    number: str, *, caller_id: str | None = None, action_url: str | None = None, timeout: int = 20
+    address: str,
+    *,
+    caller_id: str | None = None,
+    action_url: str | None = None,
+    timeout: int = 20,
+    whisper_url: str | None = None,
 ) -> str:
-    """Connect the caller to a person, who hears ringing until they answer.
+    """Connect the caller to a person, and let him hear ringing until they answer.
 
     Args:
-        number: E.164.
+        address: E.164, or a SIP address.
         caller_id: what the person's display shows; one of the account's numbers, or the
             caller's own.
         action_url: asked what to do next when the dialled leg ends; without it the call ends.
         timeout: seconds that the person's phone may ring.
+        whisper_url: asked by POST what the person hears before the caller.
     """
     response = VoiceResponse()
     leg: Dial = response.dial(
         answer_on_bridge=True, caller_id=caller_id, action=action_url, timeout=timeout
     )
-    leg.number(number)
+    noun = leg.sip if address.startswith(("sip:", "sips:")) else leg.number
+    noun(address, **({"url": whisper_url, "method": "POST"} if whisper_url else {}))
     return str(response)
 
 

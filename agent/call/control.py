@@ -1,0 +1,52 @@
+"""Call control: where the caller is put through to, who is on hold, what answered, which keys are pressed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.call.keypad import Keypad
+
+if TYPE_CHECKING:
+    from agent.call.options import OwnLine
+    from agent.events import TransferAfterGoodbye
+
+
+class Control:
+    """What one call is in the middle of.
+
+    Attributes:
+        transfer: where the caller is put through to, from the tool's answer to the transfer's end.
+        unsaid: a last line, and its `end_reason`, that a caller hears who comes back from a transfer.
+        own_words: whether the last words are ours, and the model has no more to say.
+        machine: whether an answering machine speaks, or records: nobody interrupts and nobody is waited for.
+        listening: whether it still speaks, and so nothing is said to it.
+        held: whether the call is on hold.
+        held_for_caller: whether the caller asked for the hold, and ends it by speaking.
+        keypad: the caller's keys.
+        to_press: keys that the agent presses next.
+        sends_digits: whether the line presses keys by itself.
+        secretive: whether anything in this call is kept out of its record.
+    """
+
+    def __init__(self) -> None:
+        self.transfer: TransferAfterGoodbye | None = None
+        self.unsaid: tuple[OwnLine, str] | None = None
+        self.own_words = False
+        self.machine = False
+        self.listening = False
+        self.held = False
+        self.held_for_caller = False
+        self.keypad = Keypad()
+        self.to_press = ""
+        self.sends_digits = False
+        self.secretive = False
+
+    @property
+    def deaf(self) -> bool:
+        """Whether the model hears silence in place of the line."""
+        return self.held or self.machine
+
+    @property
+    def nobody_waits(self) -> bool:
+        """Whether silence means nothing just now."""
+        return self.deaf or self.keypad.collects

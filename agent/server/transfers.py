@@ -1,0 +1,35 @@
+"""Transfers: who is behind a target's name, and what they hear first. The model chooses a name; numbers are the operator's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agent.protocols.door import Transfer
+
+if TYPE_CHECKING:
+    from agent.config.agent_file import AgentFile
+
+DEFAULT_WHISPER = "A caller is put through to you."
+
+
+def put_through(agent: AgentFile, target: str, call_id: str, leg: int) -> Transfer:
+    """Where a caller goes whose stream `leg` has ended for it.
+
+    Raises:
+        KeyError: the agent has no such target.
+    """
+    there = agent.transfer[target]
+    return Transfer(there.address, call_id, leg, there.timeout, whisper=there.whisper is not None)
+
+
+def whisper(agent: AgentFile, target: str) -> str:
+    """What the person hears who picks up."""
+    return agent.transfer[target].whisper or DEFAULT_WHISPER
+
+
+def choices(agent: AgentFile) -> dict[str, tuple[str, float]]:
+    """What `transfer_call` may choose from: what each target is there for, and how many seconds it may ring."""
+    return {
+        name: (there.description or "", float(there.timeout))
+        for name, there in agent.transfer.items()
+    }

@@ -1,0 +1,88 @@
+"""On hold the model hears silence, nobody asks whether anybody is there, and it comes to an end."""
+
+from __future__ import annotations
+
+from agent import events as e
+from agent.call.life import Phase
+from tests.call.calls import Bench, talking
+
+
+def held(*, for_caller: bool = False) -> Bench:
+    bench = talking()
+    bench.tell(e.ToolCalled("1", "hold", {}))
+    bench.tell(e.ToolFinished("1", "hold", {}, e.HoldCall(60.0, for_caller)))
+    bench.run(0.5)
+    return bench
+
+
+def texts(bench: Bench) -> list[str]:
+    return [command.text for command in bench.all(e.SendText) if isinstance(command, e.SendText)]
+
+
+def loudest(bench: Bench, since: int) -> int:
+    sent = [c.pcm for c in bench.all(e.SendAudio)[since:] if isinstance(c, e.SendAudio)]
+    return max(max(memoryview(pcm).cast("h")) for pcm in sent)
+
+
+def test_the_model_hears_silence_and_nobody_is_asked_for() -> None:
+    bench = held()
+    since = len(bench.all(e.SendAudio))
+    bench.caller_talks(1.0)
+    bench.run(40.0)
+    assert loudest(bench, since) == 0
+    assert len(bench.all(e.SendAudio)) - since > 1900  # silence is sent: it keeps the session
+    assert not any(turn.own for turn in bench.machine.turns.all)
+    assert bench.is_in(Phase.TALKING)
+
+
+def test_the_agent_resumes() -> None:
+    bench = held()
+    bench.tell(e.ToolCalled("2", "resume", {}))
+    bench.tell(e.ToolFinished("2", "resume", {}, e.ResumeCall()))
+    since = len(bench.all(e.SendAudio))
+    bench.caller_talks(0.5)
+    bench.run(0.5)
+    assert loudest(bench, since) > 1000
+    bench.run(60.0)
+    assert not [text for text in texts(bench) if "hold" in text]
+
+
+def test_a_hold_ends_when_it_has_lasted_long_enough() -> None:
+    bench = held()
+    bench.run(58.0)
+    assert "hold" not in texts(bench)[-1]
+    bench.run(2.0)
+    assert "The hold is over" in texts(bench)[-1]
+
+
+def test_a_caller_who_asked_for_it_ends_it_by_speaking() -> None:
+    bench = held(for_caller=True)
+    bench.caller_talks(0.4)
+    bench.run(1.0)
+    assert "hold" not in texts(bench)[-1]
+    bench.caller_talks(1.0)
+    bench.run(1.0)
+    assert "The hold is over" in texts(bench)[-1]
+
+
+def test_a_key_ends_it_too() -> None:
+    bench = held()
+    bench.tell(e.LineDigit("1"))
+    bench.run(1.0)
+    assert "pressed: 1" in texts(bench)[-1]
+    since = len(bench.all(e.SendAudio))
+    bench.caller_talks(0.5)
+    bench.run(0.5)
+    assert loudest(bench, since) > 1000
+
+
+def test_a_call_that_ends_is_not_held() -> None:
+    bench = talking()
+    bench.tell(e.ToolCalled("2", "end_call", {}))
+    bench.answer(2.0, "Goodbye.")
+    bench.tell(e.ToolFinished("2", "end_call", {}, e.EndAfterGoodbye()))
+    bench.tell(e.ToolCalled("1", "hold", {}))
+    bench.tell(e.ToolFinished("1", "hold", {}, e.HoldCall(60.0)))
+    bench.tell(e.TurnComplete())
+    bench.run(3.0)
+    assert bench.ended("agent_hung_up")
