@@ -310,10 +310,13 @@ async def test_after_close_model_nothing_is_told_or_sent() -> None:
     assert frames == []
 
 
+LOUD = b"\x00\x40" * 2
+
+
 async def test_leaving_in_the_middle_of_a_message() -> None:
     async def gemini(connection: ServerConnection) -> None:
         await answer_setup(connection)
-        content = json.loads(speech(bytes(4)))["serverContent"]
+        content = json.loads(speech(LOUD))["serverContent"]
         content["turnComplete"] = True
         await connection.send(json.dumps({"serverContent": content}).encode())
         await until_closed(connection)
@@ -327,7 +330,7 @@ async def test_leaving_in_the_middle_of_a_message() -> None:
         rig.watcher.answer = leave
         await rig.watcher.until(ModelAudio)
         await rig.quiet()
-        assert rig.watcher.events[1:] == [ModelAudio(Pcm24k(bytes(4)))]
+        assert rig.watcher.events[1:] == [ModelAudio(Pcm24k(LOUD))]
 
 
 async def test_closing_from_within_its_own_events() -> None:
