@@ -19,10 +19,16 @@ def init(
 ) -> None:
     """Write an agents folder and .env.example to start from."""
     from agent.config.agent_files import EXAMPLES
+    from agent.config.agent_schema import SCHEMA, with_schema
     from agent.config.settings import env_example
 
     examples = [path for path in sorted(EXAMPLES.iterdir()) if path.suffix in (".yaml", ".py")]
     files = {folder / "agents" / path.name: path.read_text() for path in examples}
+    files = {
+        path: with_schema(text, SCHEMA.name) if path.suffix == ".yaml" else text
+        for path, text in files.items()
+    }
+    files[folder / "agents" / SCHEMA.name] = SCHEMA.read_text()
     files[folder / ".env.example"] = env_example()
     there = [str(path) for path in files if path.exists()]
     if there and not force:

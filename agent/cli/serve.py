@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import typer
@@ -15,6 +15,9 @@ from agent.cli.parts.children import Child
 from agent.cli.parts.settle import settle
 from agent.config.settings import Settings, environment, is_loopback
 from agent.errors import UserError
+
+if TYPE_CHECKING:
+    from agent.config.agent_files import AgentFiles
 
 app = typer.Typer()
 
@@ -54,11 +57,13 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     from agent.server.app import Building, build
     from agent.server.run import Server, configure
 
-    configure_logs(settings.log_level, settings.log_format, settings.secrets())
-    plan = decide(settings, stand_in=stand_in)
     agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
-    for name in agents.names():
-        agents.get(name)  # a mistake in a file is shown now, not to the first caller
+    needed = _needed(agents)
+    configure_logs(settings.log_level, settings.log_format, settings.secrets(needed))
+    plan = decide(settings, stand_in=stand_in)
+    for name in needed:
+        if settings.secret(name) is None:
+            _report(f"{name} is not set: {needed[name]} does without the tools that need it")
     _make_folder(settings.data_dir)
     with ExitStack() as stack:
         listening = stack.enter_context(_bind(settings.host, settings.port))
@@ -80,6 +85,12 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
         )
         config = configure(build(building), settings.host, settings.port)
         Server(config, building, float(settings.drain_seconds), settle).run(sockets=[listening])
+
+
+def _needed(agents: AgentFiles) -> dict[str, str]:
+    """The secrets that the agents' tools need, and who needs them; a mistake in a file is shown now, not to the first caller."""
+    found = agents.check()
+    return {secret: name for name, agent in found.items() for secret in agent.secrets()}
 
 
 class Plan(NamedTuple):

@@ -153,6 +153,10 @@ class AgentFile(Part):
         """
         return self._filled_from or hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
+    def secrets(self) -> tuple[str, ...]:
+        """The environment variables that its tools need."""
+        return tuple(name for entry in self.tools for name in entry.secrets())
+
     def spoken_in(self, values: Mapping[str, str]) -> AgentFile:
         """This agent with values in the places of its words; see `variables.with_variables`."""
         greeting, outbound = self.greeting, self.outbound

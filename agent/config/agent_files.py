@@ -104,6 +104,20 @@ class AgentFiles:
         first = next(iter(agents.values()))
         return next(claimed, None) or agents.get("default") or next(others, first)
 
+    def check(self) -> dict[str, AgentFile]:
+        """All agents, where nothing is wrong with them: for a start at which somebody looks.
+
+        Raises:
+            UserError: a file cannot be read, or two agents claim one number.
+        """
+        agents, broken = self.readable()
+        if broken:
+            raise next(iter(broken.values()))
+        for name, index, owner in claimed_twice(agents):
+            claimed = f"numbers[{index}] is claimed by {owner}.yaml too"
+            raise UserError(f"{self.folder / name}.yaml: {claimed}: see `pickup agents check`")
+        return agents
+
     def readable(self) -> tuple[dict[str, AgentFile], dict[str, UserError]]:
         """The agents that can be read, and what is wrong with the other files, by name."""
         agents: dict[str, AgentFile] = {}

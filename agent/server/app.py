@@ -25,6 +25,7 @@ from agent.server.outbound.outbound import Outbound
 from agent.server.providers import PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
+from agent.server.retention import keep_deleting
 from agent.server.stores import Desk, Stores
 from agent.server.switchboard import Switchboard
 from agent.server.toolkit import Ports, Toolkit
@@ -131,6 +132,8 @@ class Building:
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             tasks.start("records", records.run(wiring.wall))
+            calls = settings.data_dir / "calls"
+            tasks.start("retention", keep_deleting(calls, disk, wiring.wall))
             known = [self.agents.get(name) for name in self.agents.names()]
             for agent in known:
                 wiring.prepare(agent)

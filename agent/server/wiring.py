@@ -113,6 +113,10 @@ class Wiring:
     def _records(self, agent: AgentFile) -> bool:
         return self.recording or agent.recording.on
 
+    def _sound_until(self, agent: AgentFile) -> float | None:
+        days = agent.recording.retention_days
+        return None if days is None else self.wall() + days * 86_400
+
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         return await self.toolkit.tools(agent, info)
 
@@ -230,6 +234,7 @@ class Wiring:
             self.folder(call),
             tasks,
             sound=self._records(agent) and agent.consent is None,
+            sound_until=self._sound_until(agent),
             disk=self.disk,
             failed=lambda error: log.error("recording stopped", why=str(error)),
         )

@@ -37,6 +37,7 @@ class FlightRecorder:
         folder: the call's own folder, made when it is first needed.
         tasks: owner of the writing; the call's own. Close the recorder before them.
         sound: whether sound is kept; without it, events are.
+        sound_until: when sound has to be deleted (seconds since 1970-01-01 UTC); None: never.
         disk: threads that may wait for the disk; None is the loop's own, which name look-ups share.
         failed: told once why recording stopped.
 
@@ -50,6 +51,7 @@ class FlightRecorder:
         tasks: Tasks,
         *,
         sound: bool,
+        sound_until: float | None = None,
         disk: Executor | None = None,
         failed: Callable[[StorageError], None] = lambda _: None,
     ) -> None:
@@ -57,7 +59,7 @@ class FlightRecorder:
         self._tasks = tasks
         self._disk = disk
         self._failed = failed
-        self._files = FlightFiles(folder)
+        self._files = FlightFiles(folder, sound_until)
         self._draft = Draft(sound=sound)
         self._now = 0.0
         self._closed = False

@@ -9,6 +9,7 @@ from agent.audio.wav import write_stereo
 from agent.errors import StorageError
 from agent.events import Pcm8k
 from agent.storage.disk import append_all, write_at, write_private
+from agent.storage.retention import keep_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,10 +35,16 @@ def runs(pieces: list[Piece]) -> Iterator[tuple[int, bytes]]:
 
 
 class FlightFiles:
-    """The folder of one call. Every method raises StorageError and nothing else."""
+    """The folder of one call. Every method raises StorageError and nothing else.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: made when it is first needed.
+        sound_until: when its sound has to be deleted (seconds since 1970-01-01 UTC); None: never.
+    """
+
+    def __init__(self, folder: Path, sound_until: float | None = None) -> None:
         self._folder = folder
+        self._sound_until = sound_until
         self._open: dict[str, int] = {}
 
     def write(self, batch: Batch) -> None:
@@ -87,6 +94,9 @@ class FlightFiles:
     def _make_folder(self) -> None:
         self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder.mkdir(mode=0o700, exist_ok=True)
+        if self._sound_until is not None:
+            keep_until(self._folder, self._sound_until)
+            self._sound_until = None
 
 
 def salvage(folder: Path) -> None:

@@ -62,6 +62,8 @@ class _Sound:
         if name not in SOUND:
             raise ValueError(f"{name!r} is not a file of sound")
         if name not in self._files:
+            if not (self._folder / name).exists():
+                raise ValueError(f"{name} is gone")
             self._files[name] = open(self._folder / name, "rb")  # noqa: SIM115  (closed by `close`)
         self._files[name].seek(2 * begin)
         data = self._files[name].read(2 * samples)

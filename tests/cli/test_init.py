@@ -25,6 +25,10 @@ def test_what_it_writes_is_what_pickup_reads(
     out = capsys.readouterr().out
     assert "wrote agents/front_desk.yaml" in out
     assert "wrote .env.example" in out
+    assert "wrote agents/agent.schema.json" in out
+    for path in (tmp_path / "agents").glob("*.yaml"):
+        modeline = path.read_text().partition("\n")[0]
+        assert modeline == "# yaml-language-server: $schema=agent.schema.json"
     assert agents_folder(None, tmp_path) == tmp_path / "agents"
     assert AgentFiles(tmp_path / "agents", pytest.fail).get("front_desk").name == "Harbour Dental"
     assert Settings.load({}, tmp_path / ".env.example") == Settings.load({})

@@ -165,3 +165,13 @@ class TestNumbers:
         )
         agents, _ = files.readable()
         assert claimed_twice(agents) == [("carl", 1, "anna")]
+
+    def test_a_start_at_which_somebody_looks_is_told(self, files: AgentFiles) -> None:
+        assert list(files.check()) == ["anna", "bert", "carl"]
+        save(files.folder / "carl.yaml", MINIMAL + "numbers: +15550000002\n", 2)
+        with pytest.raises(UserError, match=r"carl.yaml: numbers\[0\] is claimed by bert.yaml too"):
+            files.check()
+        save(files.folder / "carl.yaml", "name: [", 3)
+        files = AgentFiles(files.folder, lambda line: None)
+        with pytest.raises(UserError, match="not YAML"):
+            files.check()

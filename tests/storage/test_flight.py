@@ -248,7 +248,7 @@ async def test_a_line_that_a_crash_tore_ends_the_record(make: Callable[..., Desk
         ),
         ('{"v":1,"t":0,"kind":"line_audio","pcm":["../../x",0,1],"do":[]}', "not a file of sound"),
         ('{"v":1,"t":0,"kind":"line_audio","pcm":["caller.pcm",0,9],"do":[]}', "before sample 9"),
-        ('{"v":1,"t":0,"kind":"line_audio","pcm":["model.pcm",0,1],"do":[]}', "No such file"),
+        ('{"v":1,"t":0,"kind":"line_audio","pcm":["model.pcm",0,1],"do":[]}', "model.pcm is gone"),
     ],
 )
 def test_a_record_that_cannot_be_read_says_where(tmp_path: Path, line: str, message: str) -> None:
