@@ -54,6 +54,7 @@ class Participant:
         self.label = room.label
         self.hold = False
         self.out = False
+        self.entered_wall_s = wall()
 
 
 class Conference:
@@ -69,7 +70,9 @@ class Conference:
         self.sid = "CF" + secrets.token_hex(16)
         self.name = room.name
         self.status = "init"
-        self.created_wall_s = wall()
+        self.created_wall_s = self.updated_wall_s = wall()
+        self.ended_by = ""  # SID of a call
+        self.ended_because = ""
         self.participants: dict[str, Participant] = {}
         self._room = room
         self.account_sid = account_sid
@@ -130,12 +133,14 @@ class Conference:
         if self.status == "completed":
             return
         self.status = "completed"
+        self.updated_wall_s = wall()
+        self.ended_by, self.ended_because = by.record.sid if by else "", reason
         why = "moderator_ended_conference" if by else "conference_ended_via_api"
         for one in list(self.participants.values()):
             self.leave(one, why)
         told = {"ReasonConferenceEnded": reason}
-        if by is not None:
-            told["CallSidEndingConference"] = by.record.sid
+        if self.ended_by:
+            told["CallSidEndingConference"] = self.ended_by
         self._event("conference-end", None, told)
 
     def set_hold(self, me: Participant, *, hold: bool) -> None:

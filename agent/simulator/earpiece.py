@@ -242,6 +242,10 @@ class Earpiece:
         self._stale_until = now + STALE_S
         return cleared
 
+    def unplayed_ms(self, now: float) -> float:
+        """How much is queued that was not heard yet."""
+        return max(0, self._end - self.position(now)) * 1000 / RATE_HZ
+
     def stream_gone(self, now: float) -> list[AgentSpeaks | AgentStops]:
         """The stream ended: what is unplayed is never heard, pending marks never come back."""
         self._cut(now)

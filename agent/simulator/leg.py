@@ -209,6 +209,8 @@ class Leg:
 
     def _finish(self, end: LegEnd, at: float) -> None:
         self._end, self._end_at = end, at
+        if self._talk is not None:
+            self._record.unheard_ms = self._talk[0].unplayed_ms(at)
 
     def _wait_for_close(self, wire: Wire, at: float) -> None:
         waited = at - self._end_at

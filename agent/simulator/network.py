@@ -20,7 +20,7 @@ from agent.simulator.cdr import HungUpBy
 from agent.simulator.clock import now
 from agent.simulator.conference import Conference
 from agent.simulator.dialling import dial_people
-from agent.simulator.outbound import Order, OutboundCall
+from agent.simulator.outbound import Order, OutboundCall, Post
 from agent.simulator.webhooks import origin, webhooks
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
         numbers: the customer's own, which alone may call; empty: any may.
         calls_per_second: outbound calls beyond are queued; None queues none (Twilio: 1).
         max_calls: orders beyond so many live calls are refused with 429; None refuses none.
+        callbacks_twice: every status callback and verdict is posted twice, as a retry would.
+        callbacks_swapped: each second status callback comes before the first.
         reach: public origin -> where to connect for it.
         start_delay_s, seed: as for `CallOptions`.
     """
@@ -56,6 +58,8 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     numbers: frozenset[str] = frozenset()
     calls_per_second: float | None = None
     max_calls: int | None = None
+    callbacks_twice: bool = False
+    callbacks_swapped: bool = False
     reach: dict[str, str] = {}
     start_delay_s: float | None = None
     seed: int | None = None
@@ -144,6 +148,7 @@ class Network:
             self._ticker,
             self._emit,
             self,
+            Post(twice=options.callbacks_twice, swapped=options.callbacks_swapped),
         )
         at = now()
         if options.calls_per_second is not None and not order.parent_sid:

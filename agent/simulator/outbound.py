@@ -69,15 +69,26 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     bridged: bool = False
 
 
-class Progress:
-    """Tells a call's status callback what happens, one thing after the other."""
+class Post(msgspec.Struct, frozen=True, kw_only=True):
+    """How badly callbacks are delivered: each `twice`, each pair of them `swapped`."""
 
-    def __init__(self, hooks: Webhooks, order: Order, report: CallReport, owner: Owner) -> None:
+    twice: bool = False
+    swapped: bool = False
+
+
+class Progress:
+    """Tells a call's status callback what happens, one thing after the other (or worse: see `Post`)."""
+
+    def __init__(
+        self, hooks: Webhooks, order: Order, report: CallReport, owner: Owner, post: Post
+    ) -> None:
         self._hooks = hooks
         self._order = order
         self._report = report
         self._owner = owner
-        self._waiting: deque[dict[str, str]] = deque()  # at most four: one of each event
+        self._post = post
+        self._held: dict[str, str] | None = None  # the first of a pair that is to be swapped
+        self._waiting: deque[dict[str, str]] = deque()  # one of each event
         self._told = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -93,7 +104,19 @@ class Progress:
             "SequenceNumber": str(self._told),
         }
         self._told += 1
-        self._waiting.append(form | more)
+        if self._post.swapped and self._held is None and event != "completed":
+            self._held = form | more
+            return
+        self._queue(form | more)
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._queue(held)
+
+    def _queue(self, form: dict[str, str]) -> None:
+        self._waiting.extend([form] * (1 + self._post.twice))
         if self._idle.is_set():
             self._idle.clear()
             self._owner.start(self._send(), "status-callbacks")
@@ -119,7 +142,7 @@ class OutboundCall:
         bridgeable: it was answered, and the whisper is over.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # it is put together in one place
         self,
         order: Order,
         callee: Callee,
@@ -127,6 +150,7 @@ class OutboundCall:
         ticker: Ticker,
         emit: Callable[[AnyCallEvent], None],
         exchange: Exchange,
+        post: Post = Post(),  # noqa: B008  # frozen
     ) -> None:
         self.order = order
         self._callee = callee
@@ -134,6 +158,7 @@ class OutboundCall:
         self._ticker = ticker
         self._emit = emit
         self._exchange = exchange
+        self._post = post
         self._canceled = asyncio.Event()
         self._answered_at = 0.0
         self.changed: Callable[[], None] | None = None  # told when the two below change, or it ends
@@ -176,7 +201,7 @@ class OutboundCall:
                 hooks,
                 self._exchange,
             )
-            progress = Progress(hooks, order, self.report, owner)
+            progress = Progress(hooks, order, self.report, owner, self._post)
             self._emit(CallPlaced(now_s=now(), call_sid=options.call_sid, url=order.to))
             outcome = await self._ring(ground, progress, placed_at)
             if outcome == "answers":
@@ -285,8 +310,9 @@ class OutboundCall:
             "AnsweredBy": found.answered_by,
             "MachineDetectionDuration": str(round(found.at_s * 1000)),
         }
-        if (notice := await ground.hooks.tell(detection.url, told)) is not None:
-            self.report.notices.append(notice)
+        for _ in range(1 + self._post.twice):
+            if (notice := await ground.hooks.tell(detection.url, told)) is not None:
+                self.report.notices.append(notice)
 
     def _found(self, found: Verdict) -> None:
         self.record.answered_by = found.answered_by

@@ -124,6 +124,8 @@ class LegReport(msgspec.Struct):
     Attributes:
         start_s: when `start` was sent.
         sent_s: when each frame of the caller's audio was handed to the socket.
+        unheard_ms: the agent's audio that was still to be played when the stream ended: 0 means that
+            its last word was heard whole.
         close_code: of the WebSocket; 1006 where the socket died without a close frame.
         closed_by: `server` or `caller`.
     """
@@ -132,6 +134,7 @@ class LegReport(msgspec.Struct):
     url: str
     start_s: float
     frames_sent: int = 0
+    unheard_ms: float = 0.0
     close_code: int | None = None
     close_reason: str = ""
     closed_by: str = ""

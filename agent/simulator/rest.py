@@ -68,12 +68,14 @@ class Rest:
 
     Attributes:
         refusals: the next requests get these, one each: how a test brings a 429 or a 503.
+        silences: of the next requests so many are done, and never answered: the connection is reset.
         refused: every error that was answered, in order.
     """
 
     def __init__(self, network: Network) -> None:
         self._network = network
         self.refusals: deque[ApiError] = deque()
+        self.silences = 0
         self.refused: list[ApiError] = []
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -86,7 +88,11 @@ class Rest:
             rest = self._admit(request)
             if self.refusals:
                 raise self.refusals.popleft()
-            return await self._route(request, rest)
+            answer = await self._route(request, rest)
+            if self.silences:
+                self.silences -= 1
+                _reset(request)
+            return answer
         except ApiError as error:
             self.refused.append(error)
             return _json(error.body(), error.status)
@@ -249,6 +255,7 @@ def resource(record: CallRecord) -> dict[str, object]:
         "sid": record.sid,
         "start_time": _date(record.answered_wall_s),
         "status": record.status,
+        "stir_verstat": None,
         "subresource_uris": {
             name: f"{uri}/{path}.json" for name, path in sorted(SUBRESOURCES.items())
         },
@@ -285,6 +292,11 @@ async def _read(request: web.Request) -> Asked:
         for name, value in (await request.post()).items():
             form.setdefault(name, []).append(str(value))
     return Asked(request.method, request.path, form, dict(request.query))
+
+
+def _reset(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 def _json(body: object, status: int = 200) -> web.Response:

@@ -22,6 +22,7 @@ from agent.simulator import twiml
 from agent.simulator.rest_forms import VERSION, ApiError, Fields, missing, order
 
 if TYPE_CHECKING:
+    from agent.simulator.cdr import CallRecord
     from agent.simulator.conference import Conference, Participant
     from agent.simulator.network import Network
 
@@ -115,21 +116,8 @@ def _participants(network: Network, name: str, asked: Asked) -> Answer:
         raise ApiError(21626, f"ConferenceStatusCallbackEvent {extra[0]!r} is none")
     fields.one("Beep")
     placed, url = order(form, network.options.numbers, (twiml.Dial(room=room), twiml.Hangup()))
-    call = network.place(placed, url or room.status_callback)
-    conference = network.conference(room)
-    record = call.record
-    return {
-        "account_sid": record.account_sid,
-        "call_sid": record.sid,
-        "conference_sid": conference.sid,
-        "label": room.label or None,
-        "end_conference_on_exit": room.ends,
-        "start_conference_on_enter": room.starts,
-        "hold": False,
-        "muted": room.muted,
-        "status": record.status,
-        "uri": f"{_uri(conference)}/Participants/{record.sid}.json",
-    }, 201
+    record = network.place(placed, url or room.status_callback).record
+    return _person(network.conference(room), record, room), 201
 
 
 _ROOM_FIELDS = (
@@ -172,9 +160,11 @@ def resource(conference: Conference) -> dict[str, object]:
     return {
         "account_sid": conference.account_sid,
         "api_version": VERSION,
+        "call_sid_ending_conference": conference.ended_by or None,
         "date_created": formatdate(conference.created_wall_s),
-        "date_updated": formatdate(conference.created_wall_s),
+        "date_updated": formatdate(conference.updated_wall_s),
         "friendly_name": conference.name,
+        "reason_conference_ended": conference.ended_because or None,
         "region": "us1",
         "sid": conference.sid,
         "status": conference.status,
@@ -184,18 +174,34 @@ def resource(conference: Conference) -> dict[str, object]:
 
 
 def _shown(conference: Conference, one: Participant) -> dict[str, object]:
+    room = twiml.Room(
+        name=conference.name, starts=one.starts, ends=one.ends, muted=one.muted, label=one.label
+    )
+    return _person(conference, one.record, room) | {
+        "date_created": formatdate(one.entered_wall_s),
+        "date_updated": formatdate(one.entered_wall_s),
+        "hold": one.hold,
+        "status": "connected",
+    }
+
+
+def _person(conference: Conference, record: CallRecord, room: twiml.Room) -> dict[str, object]:
     return {
         "account_sid": conference.account_sid,
-        "call_sid": one.record.sid,
+        "call_sid": record.sid,
+        "call_sid_to_coach": None,
         "coaching": False,
         "conference_sid": conference.sid,
-        "end_conference_on_exit": one.ends,
-        "hold": one.hold,
-        "label": one.label or None,
-        "muted": one.muted,
-        "start_conference_on_enter": one.starts,
-        "status": "connected",
-        "uri": f"{_uri(conference)}/Participants/{one.record.sid}.json",
+        "date_created": formatdate(record.created_wall_s),
+        "date_updated": formatdate(record.created_wall_s),
+        "end_conference_on_exit": room.ends,
+        "hold": False,
+        "label": room.label or None,
+        "muted": room.muted,
+        "queue_time": str(round(record.queued_ms)),
+        "start_conference_on_enter": room.starts,
+        "status": record.status,
+        "uri": f"{_uri(conference)}/Participants/{record.sid}.json",
     }
 
 

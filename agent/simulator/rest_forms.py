@@ -129,7 +129,6 @@ _METHODS = {
     "ConferenceStatusCallback": "ConferenceStatusCallbackMethod",
     "HoldUrl": "HoldMethod",
     "Url": "Method",
-    "FallbackUrl": "FallbackMethod",
     "StatusCallback": "StatusCallbackMethod",
     "AsyncAmdStatusCallback": "AsyncAmdStatusCallbackMethod",
 }
@@ -159,7 +158,6 @@ def order(
     verbs, url = (instead, "") if instead else instructions(fields)
     if not verbs:
         raise ApiError(21205, "Url parameter is required.")
-    fields.url("FallbackUrl", 21205)
     callback = fields.url("StatusCallback", 21609)
     events = fields.many("StatusCallbackEvent")
     for event in events:

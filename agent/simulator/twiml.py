@@ -62,6 +62,7 @@ ROOM_EVENTS = frozenset({"start", "end", "join", "leave", "mute", "hold"})
 STREAM_DOC = "https://www.twilio.com/docs/voice/twiml/stream"
 
 
+_METHODS = frozenset({"method", "statusCallbackMethod", "waitMethod"})
 _PARTY = frozenset(
     {"url", "method", "statusCallback", "statusCallbackEvent", "statusCallbackMethod"}
 )
@@ -346,6 +347,9 @@ def _check(element: Element, *, text: bool = True, children: bool = True) -> Non
         raise TwimlError(12200, f"<{element.tag}> is unknown")
     if extra := sorted(set(element.keys()) - allowed):
         raise TwimlError(12200, f"<{element.tag}> takes no attribute {extra[0]!r}")
+    for name in _METHODS & set(element.keys()):
+        if element.get(name) != "POST":
+            raise TwimlError(12200, f"<{element.tag} {name}>: this stand-in asks by POST only")
     if not children and len(element):
         raise TwimlError(12200, f"<{element.tag}> takes no <{element[0].tag}>")
     words = [element.text, *(child.tail for child in element)]

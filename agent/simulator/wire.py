@@ -177,8 +177,12 @@ class Wire(asyncio.Protocol):
             elif isinstance(event, Response) and not self._opened.done():
                 self._opened.set_result(None)
         self._flush()
-        if self._ws.close_expected() and self._transport is not None:
+        if self._ws.close_expected() and self._transport is not None and self._said_it_all():
             self._transport.close()
+
+    def _said_it_all(self) -> bool:
+        """Whether nothing more can come: closing a socket with data unread resets it, and our close frame with it."""
+        return self._ws.close_rcvd is not None or self._ws.parser_exc is not None
 
     def _refuse(self, error: Exception) -> None:
         status = error.response.status_code if isinstance(error, InvalidStatus) else None

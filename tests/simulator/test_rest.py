@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
+import json
+import re
 
 import aiohttp
 import pytest
+from twilio.rest.api.v2010.account.call import CallInstance
+from twilio.rest.api.v2010.account.conference import ConferenceInstance
+from twilio.rest.api.v2010.account.conference.participant import ParticipantInstance
 
 from agent.simulator.callee import Callee, Verdict, parse
 from agent.simulator.caller import CallerOptions, run_caller
@@ -141,6 +147,56 @@ async def test_the_list_is_newest_first_and_is_filtered() -> None:
         busy = [call.sid for call in await w.client.calls.list_async(to=CALLEE, status="busy")]
     assert listed == paged == [two.sid, one.sid]
     assert busy == [one.sid]
+
+
+def fields_of(kind: type) -> set[str]:
+    """What Twilio's own client reads of a resource."""
+    return set(re.findall(r'payload\.get\(\s*"(\w+)"', inspect.getsource(kind.__init__)))  # type: ignore[misc]
+
+
+async def test_what_twilios_own_client_reads_of_a_resource_is_there() -> None:
+    parties = {CALLEE: Callee(talk_s=None)}
+    async with world(parties=parties) as w:
+        base = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}"
+        form = {"To": CALLEE, "From": US, "Label": "person"}
+        seen = {}
+        for name, method, path, given in (
+            ("participant", "POST", "/Conferences/r/Participants.json", form),
+            ("calls", "GET", "/Calls.json", None),
+            ("conferences", "GET", "/Conferences.json", None),
+        ):
+            answer = await w.client.request_async(method, base + path, data=given)
+            seen[name] = json.loads(answer.text)
+        await w.client.calls(seen["participant"]["call_sid"]).update_async(status="completed")
+    assert fields_of(CallInstance) <= seen["calls"]["calls"][0].keys()
+    assert fields_of(ConferenceInstance) <= seen["conferences"]["conferences"][0].keys()
+    assert fields_of(ParticipantInstance) <= seen["participant"].keys()
+
+
+# ------------------------------------------------------------------ bad delivery
+
+
+async def test_callbacks_may_come_twice_and_in_another_order() -> None:
+    options = NetworkOptions(
+        account_sid=ACCOUNT, auth_token=TOKEN, callbacks_twice=True, callbacks_swapped=True
+    )
+    async with world({"/twilio/voice": "<Hangup/>"}, options=options) as w:
+        await w.placed(
+            status_callback=f"{w.server.url}/twilio/status", status_callback_event=EVENTS
+        )
+    told = [(form["SequenceNumber"], form["CallStatus"]) for form in w.told()]
+    once = [("1", "ringing"), ("0", "initiated"), ("3", "completed"), ("2", "in-progress")]
+    assert told == [event for event in once for _ in range(2)]
+
+
+async def test_an_order_can_be_taken_without_an_answer() -> None:
+    """Whoever placed it cannot know whether it was placed, and finds it in the list."""
+    async with world(parties={CALLEE: parse("busy")}) as w:
+        w.twilio.rest.silences = 1
+        with pytest.raises(aiohttp.ServerDisconnectedError):
+            await w.place()
+        (found,) = await w.client.calls.list_async(to=CALLEE)
+        assert (await w.twilio.network.settled(found.sid)).status == "busy"
 
 
 # ------------------------------------------------------------------ refusals

@@ -296,6 +296,21 @@ def tone(digit: str) -> bytes:
     return audioop.lin2ulaw(pcm.astype("<i2").tobytes(), 2)
 
 
+async def test_what_was_not_heard_when_the_stream_ended_is_told() -> None:
+    async def agent(socket: Socket) -> None:
+        await socket.until("start")
+        await socket.play(LOUD * 5)
+        if len(server.sockets) == 2:
+            await socket.send(event="mark", streamSid=socket.sid, mark={"name": "bye"})
+            await socket.until("mark")
+
+    async with serving(CONNECT, agent) as server:
+        hasty, patient = await call(server), await call(server)
+    assert hasty.legs[0].unheard_ms == pytest.approx(1000, abs=200)
+    assert patient.legs[0].unheard_ms == 0
+    assert patient.heard[-1].heard_ms == pytest.approx(1000, abs=1)
+
+
 async def test_a_second_stream_goes_on_with_the_call() -> None:
     async def agent(socket: Socket) -> None:
         await socket.until("start")

@@ -108,6 +108,7 @@ def test_a_loopback_server_may_use_plain_ws_because_it_can_have_no_certificate()
         (12200, "<Gather><Say>x</Say></Gather>"),
         (12200, "<Gather action='/a' input='speech'/>"),
         (12200, "<Play digits='1'>a.wav</Play>"),
+        (12200, "<Redirect method='GET'>/next</Redirect>"),
         (12200, "<Connect/>"),
         (12200, f"<Connect>{STREAM}{STREAM}</Connect>"),
         (12200, f"<Connect>{STREAM}words</Connect>"),
