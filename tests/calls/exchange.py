@@ -355,7 +355,7 @@ async def exchange(
         settings: more of the environment.
     """
     agents = folder / "agents"
-    agents.mkdir()
+    agents.mkdir(exist_ok=True)
     described = {"name": "Test", "persona": "You answer.", "disclosure": False, "greeting": "Hi."}
     (agents / "test.yaml").write_text(yaml.safe_dump(described | (agent or {})))
     conduct = conduct or Conduct(setup_seconds=0.02, model_delay_seconds=0.02, speed=50.0)

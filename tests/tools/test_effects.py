@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -246,3 +250,27 @@ async def test_a_result_that_cannot_be_written_is_told_all_the_same() -> None:
     scene = Scene(Order(), Broken(begin=False))
     assert (await scene.ask()).response == {"order": 1}
     assert [type(fault) for fault in scene.faults] == [StorageError]
+
+
+@pytest.mark.slow
+def test_a_process_killed_at_any_step_does_nothing_twice_and_says_what_is_unknown(
+    tmp_path: Path, full: bool
+) -> None:
+    count = 250 if full else 25
+    script = Path(__file__).parent / "kill_effects.py"
+    ran = subprocess.run(
+        [sys.executable, script, tmp_path / "pickup.db", str(count)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": str(script.parent.parent.parent)},
+    )
+    seen = json.loads(ran.stdout)
+    print(seen)
+    assert seen == {
+        "before the intent": {"killed, then done: done 1 times": count},
+        "after the intent": {"killed, then unknown: done 0 times": count},
+        "after the deed": {"killed, then unknown: done 1 times": count},
+        "after the result": {"killed, then done: done 1 times": count},
+        "never": {"done, then done: done 1 times": count},
+    }
