@@ -64,7 +64,7 @@ class Callee(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     outcome: Outcome = "answers"
-    after_s: float = 0.2
+    after_s: float = 0.1
     sip_code: int = 0
     error_code: int = 21215
     kind: Kind = "human"

@@ -83,6 +83,7 @@ async def test_a_caller_waits_alone_and_hears_the_person_who_is_called_in() -> N
     assert report.said == ["Back."]
 
 
+@pytest.mark.slow
 async def test_somebody_is_called_into_a_conference_over_rest_held_and_let_go() -> None:
     async with world(documents(room(), ""), parties={CALLEE: Callee(talk_s=None)}) as w:
         options = w.options(max_seconds=20.0)
@@ -123,6 +124,7 @@ async def test_somebody_is_called_into_a_conference_over_rest_held_and_let_go() 
     assert report.said == ["Back."]
 
 
+@pytest.mark.slow
 async def test_a_caller_moves_from_the_agent_into_the_conference_and_hangs_up_there() -> None:
     accept = f"<Gather action='/twilio/yes' numDigits='1'/>{room()}"
     given = documents(CONNECT, accept) | {"/twilio/yes": room()}
@@ -145,6 +147,7 @@ async def test_a_caller_moves_from_the_agent_into_the_conference_and_hangs_up_th
     assert report.violations == []
 
 
+@pytest.mark.slow
 async def test_a_full_conference_takes_nobody() -> None:
     async with world(documents(room("maxParticipants='2'"), "")) as w:
         calls = [asyncio.ensure_future(w.call(max_seconds=1.0)) for _ in range(3)]
@@ -163,6 +166,7 @@ async def test_a_full_conference_takes_nobody() -> None:
         ("/Participants", {"To": CALLEE, "From": US, "ConferenceStatusCallbackEvent": "party"}),
     ],
 )
+@pytest.mark.slow
 async def test_what_is_asked_wrongly_of_a_conference_is_400(
     path: str, form: dict[str, str]
 ) -> None:

@@ -37,6 +37,7 @@ def action(w: World) -> dict[str, str]:
     return {name: value for name, value in form.items() if name.startswith("Dial")}
 
 
+@pytest.mark.slow
 async def test_two_speak_until_the_dialled_one_hangs_up_and_the_caller_comes_back() -> None:
     async with world(dial(), parties={CALLEE: Callee(talk_s=0.3)}) as w:
         report, record = await w.call()
@@ -58,6 +59,7 @@ async def test_two_speak_until_the_dialled_one_hangs_up_and_the_caller_comes_bac
     assert record.hung_up_by == "twiml"
 
 
+@pytest.mark.slow
 async def test_the_caller_hangs_up_on_a_person_who_would_talk_on() -> None:
     async with world(dial(), parties={CALLEE: Callee(talk_s=None)}) as w:
         report, record = await w.call(talk_s=0.3)
@@ -72,6 +74,7 @@ async def test_the_caller_hangs_up_on_a_person_who_would_talk_on() -> None:
     ("party", "status"),
     [("busy", "busy"), ("failed", "failed"), ("no-answer:after=0.1", "no-answer")],
 )
+@pytest.mark.slow
 async def test_who_does_not_answer_is_told_to_the_action(party: str, status: str) -> None:
     async with world(dial(), parties={CALLEE: parse(party)}) as w:
         report, record = await w.call()
@@ -91,6 +94,7 @@ async def test_a_dial_gives_up_after_its_timeout() -> None:
     assert action(w)["DialCallStatus"] == "no-answer"
 
 
+@pytest.mark.slow
 async def test_without_an_action_the_next_verb_follows() -> None:
     documents = {"/twilio/voice": f"<Dial>{NUMBER}</Dial><Say>Nobody there.</Say>"}
     async with world(documents, parties={CALLEE: parse("busy")}) as w:
@@ -106,6 +110,7 @@ ASK = (
 )
 
 
+@pytest.mark.slow
 async def test_a_key_accepts_the_call_and_only_then_are_they_connected() -> None:
     documents = dial(WHISPER) | {"/twilio/whisper": ASK, "/twilio/keys": "<Say>Thank you.</Say>"}
     party = Callee(talk_s=0.2, keys=(KeyPress("1", 0.3),))
@@ -126,6 +131,7 @@ async def test_a_key_accepts_the_call_and_only_then_are_they_connected() -> None
 
 
 @pytest.mark.parametrize(("keys", "gathered"), [((), 0), ((KeyPress("2", 0.1),), 1)])
+@pytest.mark.slow
 async def test_who_does_not_accept_was_reached_but_never_connected(
     keys: tuple[KeyPress, ...], gathered: int
 ) -> None:
@@ -143,6 +149,7 @@ async def test_who_does_not_accept_was_reached_but_never_connected(
     assert report.said == ["Back."]
 
 
+@pytest.mark.slow
 async def test_keys_end_with_the_finishing_key_or_with_time() -> None:
     documents = {
         "/twilio/voice": "<Gather action='/twilio/keys' timeout='1'/>",
@@ -159,6 +166,7 @@ async def test_keys_end_with_the_finishing_key_or_with_time() -> None:
 # ------------------------------------------------------------------ several, and whose number
 
 
+@pytest.mark.slow
 async def test_all_are_rung_and_the_first_who_answers_is_connected() -> None:
     other = "+12025550102"
     documents = dial(NUMBER + f"<Number>{other}</Number>")
@@ -171,6 +179,7 @@ async def test_all_are_rung_and_the_first_who_answers_is_connected() -> None:
     assert action(w)["DialCallSid"] == quick.sid
 
 
+@pytest.mark.slow
 async def test_the_caller_id_is_one_of_ours_or_the_callers() -> None:
     options = NetworkOptions(account_sid=ACCOUNT, auth_token=TOKEN, numbers=frozenset({US}))
     for shown, known in ((US, True), ("+12025550143", True), ("+12025550188", False)):
@@ -181,6 +190,7 @@ async def test_the_caller_id_is_one_of_ours_or_the_callers() -> None:
         assert [child.from_ for child in w.children(record)] == [shown] * known
 
 
+@pytest.mark.slow
 async def test_a_sip_address_is_dialled_and_a_call_may_ring_on_until_then() -> None:
     address = "sip:alice@pbx.example.com"
     documents = dial(f"<Sip>{address}</Sip>", "answerOnBridge='true'")
@@ -219,6 +229,7 @@ async def test_a_transfer_by_rest_stops_the_agents_stream_and_never_hangs_up_on_
     assert report.violations == []
 
 
+@pytest.mark.slow
 async def test_other_twiml_for_the_caller_ends_the_dial_and_its_actions_answer_is_thrown_away() -> (
     None
 ):
@@ -239,6 +250,7 @@ async def test_other_twiml_for_the_caller_ends_the_dial_and_its_actions_answer_i
     assert child.hung_up_by == "other_party"
 
 
+@pytest.mark.slow
 async def test_the_dialled_party_can_be_sent_elsewhere_and_the_caller_goes_on() -> None:
     async with world(dial(), parties={CALLEE: Callee(talk_s=None)}) as w:
         options = w.options()

@@ -78,6 +78,7 @@ async def test_an_answered_call_is_told_step_by_step_and_speaks_with_the_agent()
         ("no-answer:after=0.1", ["initiated", "ringing", "no-answer"], "480"),
     ],
 )
+@pytest.mark.slow
 async def test_a_call_that_nobody_takes_tells_why(
     party: str, statuses: list[str], sip: str
 ) -> None:
@@ -97,12 +98,14 @@ async def test_who_picks_up_after_the_timeout_has_not_answered() -> None:
     assert record.status == "no-answer"
 
 
+@pytest.mark.slow
 async def test_without_a_choice_only_the_end_is_told() -> None:
     async with world(parties={CALLEE: parse("busy")}) as w:
         await w.placed(status_callback=f"{w.server.url}/twilio/status")
     assert [(form["CallStatus"], form["SequenceNumber"]) for form in w.told()] == [("busy", "0")]
 
 
+@pytest.mark.slow
 async def test_the_person_who_was_called_hangs_up() -> None:
     polite = Callee(manners=Manners(hang_up_after_s=0.1))
     async with world(agent=until_stopped, parties={CALLEE: polite}) as w:
@@ -117,6 +120,7 @@ async def test_the_time_limit_ends_a_call() -> None:
     assert (limited.status, limited.hung_up_by) == ("completed", "time_limit")
 
 
+@pytest.mark.slow
 async def test_calls_beyond_the_rate_are_queued() -> None:
     options = NetworkOptions(account_sid=ACCOUNT, auth_token=TOKEN, calls_per_second=10)
     async with world(parties={CALLEE: parse("busy:after=0")}, options=options) as w:
@@ -125,6 +129,7 @@ async def test_calls_beyond_the_rate_are_queued() -> None:
     assert sorted(round(int(call.queue_time), -2) for call in seen) == [0, 100, 200]
 
 
+@pytest.mark.slow
 async def test_a_call_by_sip_and_with_its_twiml_in_the_order() -> None:
     async with world() as w:
         record = await w.placed(
@@ -138,6 +143,7 @@ async def test_a_call_by_sip_and_with_its_twiml_in_the_order() -> None:
     assert w.server.posts == []
 
 
+@pytest.mark.slow
 async def test_the_list_is_newest_first_and_is_filtered() -> None:
     async with world(parties={CALLEE: parse("busy:after=0")}) as w:
         one = await w.placed()
@@ -154,6 +160,7 @@ def fields_of(kind: type) -> set[str]:
     return set(re.findall(r'payload\.get\(\s*"(\w+)"', inspect.getsource(kind.__init__)))  # type: ignore[misc]
 
 
+@pytest.mark.slow
 async def test_what_twilios_own_client_reads_of_a_resource_is_there() -> None:
     parties = {CALLEE: Callee(talk_s=None)}
     async with world(parties=parties) as w:
@@ -176,6 +183,7 @@ async def test_what_twilios_own_client_reads_of_a_resource_is_there() -> None:
 # ------------------------------------------------------------------ bad delivery
 
 
+@pytest.mark.slow
 async def test_callbacks_may_come_twice_and_in_another_order() -> None:
     options = NetworkOptions(
         account_sid=ACCOUNT, auth_token=TOKEN, callbacks_twice=True, callbacks_swapped=True
@@ -189,6 +197,7 @@ async def test_callbacks_may_come_twice_and_in_another_order() -> None:
     assert told == [event for event in once for _ in range(2)]
 
 
+@pytest.mark.slow
 async def test_an_order_can_be_taken_without_an_answer() -> None:
     """Whoever placed it cannot know whether it was placed, and finds it in the list."""
     async with world(parties={CALLEE: parse("busy")}) as w:
@@ -231,6 +240,7 @@ async def test_another_account_and_another_call_are_not_found() -> None:
                 assert body["more_info"] == "https://www.twilio.com/docs/errors/20404"
 
 
+@pytest.mark.slow
 async def test_more_calls_than_the_account_may_have_are_429_and_a_test_brings_a_503() -> None:
     options = NetworkOptions(account_sid=ACCOUNT, auth_token=TOKEN, max_calls=1)
     async with world(options=options) as w:
@@ -260,6 +270,7 @@ async def test_other_twiml_ends_the_stream_with_a_stop_and_runs() -> None:
     assert len(w.told("/twilio/voice")) == 1  # an update asks no <Connect action>
 
 
+@pytest.mark.slow
 async def test_a_url_is_asked_and_can_bring_the_agent_back() -> None:
     documents = {"/twilio/next": CONNECT.replace("'me'", "'again'")}
 
@@ -295,6 +306,7 @@ async def test_hanging_up_over_rest_stops_the_stream_and_completes_the_call() ->
     assert (again, moved) == ((404, 20404), (400, 21220))
 
 
+@pytest.mark.slow
 async def test_a_ringing_call_is_cancelled_and_an_answered_one_is_not() -> None:
     slow = Callee(after_s=20)
     async with world(agent=goodbye, parties={CALLEE: slow}) as w:
@@ -311,6 +323,7 @@ async def test_a_ringing_call_is_cancelled_and_an_answered_one_is_not() -> None:
     assert (other.status, other.hung_up_by) == ("completed", "twiml")
 
 
+@pytest.mark.slow
 async def test_an_update_says_one_thing() -> None:
     async with world(agent=until_stopped) as w:
         placed = await w.place()
@@ -320,6 +333,7 @@ async def test_an_update_says_one_thing() -> None:
         assert await missing(update(status="busy")) == (400, 20001)
 
 
+@pytest.mark.slow
 async def test_a_call_that_came_in_is_updated_like_one_that_went_out() -> None:
     async with world(agent=until_stopped) as w:
         options = CallerOptions(
@@ -365,6 +379,7 @@ async def test_the_verdict_comes_while_the_agent_talks_already() -> None:
     assert at - answered == pytest.approx(0.3, abs=0.2)
 
 
+@pytest.mark.slow
 async def test_without_asyncamd_the_twiml_waits_for_the_verdict() -> None:
     party = Callee(verdict=Verdict(0.2, "machine_start"))
     async with world({"/twilio/voice": "<Hangup/>"}, parties={CALLEE: party}) as w:
@@ -376,6 +391,7 @@ async def test_without_asyncamd_the_twiml_waits_for_the_verdict() -> None:
     assert at - answered >= 0.1
 
 
+@pytest.mark.slow
 async def test_no_verdict_comes_after_the_calls_end() -> None:
     party = Callee(verdict=Verdict(20, "human"))
     async with world({"/twilio/voice": "<Hangup/>"}, parties={CALLEE: party}) as w:
@@ -385,6 +401,7 @@ async def test_no_verdict_comes_after_the_calls_end() -> None:
     assert [path for path, _, _ in w.server.posts] == ["/twilio/voice"]
 
 
+@pytest.mark.slow
 async def test_a_machine_greets_beeps_and_hears_what_is_said_behind_its_beep() -> None:
     async def agent(socket: Socket) -> None:
         loud = 0
