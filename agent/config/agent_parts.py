@@ -225,6 +225,10 @@ class Outbound(Part):
         OneOrMore,
         Shape("some of busy, no_answer, failed and voicemail"),
     ] = ("busy", "no_answer", "failed")
+    opt_out_key: Annotated[
+        Annotated[str, Field(pattern=r"^[0-9*#]$")] | None,
+        Shape("a key such as 9 that ends all calls to whoever presses it, or null"),
+    ] = None
     calling_hours: Annotated[
         TimeRange,
         AfterValidator(_on_the_day),

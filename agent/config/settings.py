@@ -125,6 +125,11 @@ KeySid = Annotated[
 E164 = Annotated[
     str, Field(pattern=r"^\+[1-9][0-9]{6,14}$"), Shape("a number such as +15551234567 (E.164)")
 ]
+Dollars = Annotated[
+    float,
+    Field(gt=0, le=1_000_000, allow_inf_nan=False),
+    Shape("a number of US dollars above 0"),
+]
 WebOrigin = Annotated[
     str,
     AfterValidator(_web_origin),
@@ -257,6 +262,25 @@ class Settings(BaseSettings):
         Field(ge=1, le=1000, description="Calls placed to one number in any 24 hours."),
         Shape("a whole number from 1 to 1000"),
     ] = 3
+
+    caller_calls_per_hour: Annotated[
+        int,
+        Field(ge=1, le=1_000_000, description="Calls taken from one number in any hour."),
+        Shape("a whole number from 1"),
+    ] = 60
+    call_budget: Annotated[
+        Dollars | None, Field(description="US dollars that one call may cost.")
+    ] = 5.0
+    day_budget: Annotated[
+        Dollars | None, Field(description="US dollars that a day's calls may cost (UTC).")
+    ] = None
+    carrier_minute: Annotated[
+        float,
+        Field(
+            ge=0, le=100, allow_inf_nan=False, description="US dollars that a minute of line costs."
+        ),
+        Shape("a number of US dollars from 0 to 100"),
+    ] = 0.02
 
     database_url: Annotated[
         Annotated[

@@ -15,10 +15,12 @@ from starlette.applications import Starlette
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups
 from agent.server.admission import Admission
+from agent.server.budget import Ledger
 from agent.server.clock import wall
 from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
 from agent.server.journal import DatabaseJournal
+from agent.server.ledger import keep_ledger
 from agent.server.library import Libraries
 from agent.server.lines import LineStore
 from agent.server.outbound.outbound import Outbound
@@ -95,7 +97,7 @@ class Building:
             libraries = Libraries(self.agents.folder, settings.data_dir / "knowledge")
             toolkit = Toolkit(
                 self.agents.folder,
-                ports=Ports(inbox=desk, desk=desk, library=libraries.of),
+                ports=Ports(inbox=desk, desk=desk, opt_outs=desk, library=libraries.of),
                 journal=DatabaseJournal(stores.effects, wall),
                 secret=settings.secret,
             )
@@ -111,6 +113,8 @@ class Building:
                 admission=Admission(settings.max_calls),
                 verdicts=Verdicts(settings.data_dir / VERDICTS_FILE),
                 toolkit=toolkit,
+                ledger=Ledger(settings.day_budget),
+                opt_outs=desk,
             )
             records = await DurableRecords.open(
                 settings.database, settings.data_dir / "spool", instance, wiring.wall(), disk
@@ -131,9 +135,7 @@ class Building:
                 app.router.routes.extend(door.routes())
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
-            tasks.start("records", records.run(wiring.wall))
-            calls = settings.data_dir / "calls"
-            tasks.start("retention", keep_deleting(calls, disk, wiring.wall))
+            _keep_house(wiring, records)
             known = [self.agents.get(name) for name in self.agents.names()]
             for agent in known:
                 wiring.prepare(agent)
@@ -148,6 +150,16 @@ class Building:
                 await records.close()
                 await stores.close()
                 wakeups.close()
+
+
+def _keep_house(wiring: Wiring, records: DurableRecords) -> None:
+    """What goes on beside the calls for as long as the process lives."""
+    settings, tasks = wiring.settings, wiring.tasks
+    tasks.start("records", records.run(wiring.wall))
+    sounds = settings.data_dir / "calls"
+    tasks.start("retention", keep_deleting(sounds, wiring.disk, wiring.wall))
+    if settings.day_budget is not None:
+        tasks.start("ledger", keep_ledger(wiring.ledger, records, wiring.wall))
 
 
 def build(building: Building) -> Starlette:

@@ -10,14 +10,21 @@ import structlog
 
 from agent import __version__, events
 from agent.call.session import CallSession
-from agent.events import CallAbandoned, CallStarted, HangUp, LineEnded, TransferEnded
+from agent.events import (
+    CallAbandoned,
+    CallStarted,
+    HangUp,
+    LineEnded,
+    LineStarted,
+    TransferEnded,
+)
 from agent.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from agent.call.metrics import CallMetrics
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
-    from agent.events import LineEvent, TransferOutcome
+    from agent.events import LineEvent, ModelEvent, TransferOutcome
     from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
@@ -61,6 +68,7 @@ class LiveCall:
             told=log.info,
             put_through=self._put_through,
         )
+        self._guard = wiring.guard(agent, info, self._session.feed)
 
     @property
     def id(self) -> str:
@@ -76,6 +84,7 @@ class LiveCall:
             if self._line_is_up:
                 self._session.feed(LineEnded("closed"))
         self._line, self._line_is_up, self.leg = line, True, leg
+        self._guard.saw(LineStarted(leg))
         self._session.attach(line, leg, sends_digits=line.sends_digits)
 
     def hear(self, line: MediaStreamLine, event: LineEvent) -> None:
@@ -83,7 +92,7 @@ class LiveCall:
         if line is self._line and self._line_is_up:
             if isinstance(event, LineEnded):
                 self._line_is_up = False
-            self._session.feed(event)
+            self._feed(event)
 
     def line_ended(self) -> None:
         """The provider says that the stream is over, before its socket does."""
@@ -139,9 +148,13 @@ class LiveCall:
         self._session.tools = Toolbox(
             tools, feed, self._tasks, self._tool_failed, effects, deadline=deadline
         )
-        model = self._wiring.model(self.agent, tools, feed, self._tasks)
+        model = self._wiring.model(self.agent, tools, self._feed, self._tasks)
         self._model = self._session.model = model
         return await self._session.run()
+
+    def _feed(self, event: LineEvent | ModelEvent) -> None:
+        self._guard.saw(event)
+        self._session.feed(event)
 
     def _started(self) -> CallStarted:
         return CallStarted(
@@ -162,6 +175,7 @@ class LiveCall:
             await asyncio.wait([self._line.ended], timeout=LAST_WORDS)
         if self._model is not None:
             await self._model.close()
+        self._guard.left()
         await self._recorder.write_transcript(self.transcript())
         await self._recorder.close()
         await self._tasks.close()
@@ -215,6 +229,7 @@ class LiveCall:
         of_model: dict[str, Any] = {} if self._model is None else self._model.figures()
         return counted | {
             **of_model,
+            "cost_usd": round(self._guard.cost(), 4),
             "turns": self.transcript()["turns"],
             "unrecorded_ms": round(self._recorder.lost_ms, 1),
         }

@@ -22,6 +22,8 @@ END_REASONS = (
     "caller_busy",
     "call_failed",
     "fax",
+    "opted_out",
+    "budget",
     "no_answer",
     "no_start",
     "line_lost",
@@ -34,7 +36,18 @@ END_REASONS = (
     "internal_error",
 )
 REPLACED = ("hop", "recovery")
-REFUSALS = ("busy", "closed", "draining", "no_agent", "quota", "rate", "streams", "token")
+REFUSALS = (
+    "budget",
+    "busy",
+    "caller",
+    "closed",
+    "draining",
+    "no_agent",
+    "quota",
+    "rate",
+    "streams",
+    "token",
+)
 
 
 class Metrics:

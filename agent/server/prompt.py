@@ -48,9 +48,10 @@ def system_instruction(
     return "\n\n".join(parts)
 
 
-def greeting_request(agent: AgentFile) -> str:
+def greeting_request(agent: AgentFile, *, outbound: bool = False) -> str:
     """The message that makes the model speak first (Live API: it expects input before it responds)."""
     greeting = agent.greeting
+    there = "The person you are calling has picked up" if outbound else "The caller is on the line"
     if greeting.free is not None:
-        return f"The caller is on the line. Greet them now, in your own words: {greeting.free}"
-    return f"The caller is on the line. Greet them now with exactly these words: {greeting.say}"
+        return f"{there}. Greet them now, in your own words: {greeting.free}"
+    return f"{there}. Greet them now with exactly these words: {greeting.say}"

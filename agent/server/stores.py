@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from agent.storage.attempts import Attempts
 from agent.storage.callbacks import Callback, Callbacks
 from agent.storage.campaigns import Campaigns
-from agent.storage.database import Database
-from agent.storage.do_not_call import DoNotCall
+from agent.storage.database import Database, RecordRefused
+from agent.storage.do_not_call import DoNotCall, OptOut as Refused
 from agent.storage.effects import Effects
 from agent.storage.messages import Message, Messages
 
@@ -75,6 +75,17 @@ class Desk:
             urgent=message.urgent,
         )
         await self._stores.messages.take(kept)
+
+    async def opt_out(self, info: CallInfo, why: str) -> bool:
+        """See `OptOuts.opt_out`."""
+        refused = Refused(
+            number=info.caller, since=self._wall(), why=why, agent=info.agent, call=info.id
+        )
+        try:
+            await self._stores.do_not_call.add(refused)
+        except RecordRefused:
+            return False  # withheld, or no number
+        return True
 
     async def schedule(self, info: CallInfo, promise: Promise) -> None:
         kept = Callback(

@@ -17,6 +17,7 @@ from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict, Whispe
 from agent.protocols.token import TokenClaims
 from agent.server import transfers
 from agent.server.admission import Breaker
+from agent.server.caller_caps import CallerCaps
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
 from agent.server.spoken import closed, said
@@ -95,6 +96,7 @@ class Switchboard:
         self._tasks = tasks
         self._max_calls = max_calls
         self.adopt: Callable[[Caller], Awaitable[bool]] = _nobody
+        self._caps = CallerCaps(wiring.settings.caller_calls_per_hour)
         self._places: dict[str, Place] = {}
         self._orders: dict[str, Place] = {}  # calls of ours whose provider's id is not known yet
         self._ended: dict[str, tuple[str, str | None]] = {}
@@ -149,6 +151,11 @@ class Switchboard:
         ):
             self.metrics.refused.labels("closed").inc()
             return verdict
+        if caller.direction == "inbound" and not self._caps.admit(
+            caller.from_number, self._wiring.wakeups.now()
+        ):
+            self.metrics.refused.labels("caller").inc()
+            return said("busy", agent)
         return said("busy", agent) if self._no_room() else None
 
     async def _picked_up(self, caller: Caller) -> Verdict:
@@ -249,6 +256,8 @@ class Switchboard:
         """Why no call can be taken now, which is counted; empty where one is taken."""
         if self.draining or self.full:
             why = "draining" if self.draining else "busy"
+        elif self._wiring.ledger.over(self._wiring.wall()):
+            why = "budget"
         else:
             why = self._wiring.admission.admit(self._wiring.wakeups.now())
         if why:

@@ -24,6 +24,7 @@ from agent.tools.http_tool import HttpSpec, make_http_tool
 from agent.tools.look_up import LookUp
 from agent.tools.mcp_server import Access, McpServer, McpSpec
 from agent.tools.mcp_tool import make_mcp_tool
+from agent.tools.opt_out import OptOut
 from agent.tools.python_files import PythonFiles
 from agent.tools.python_tool import make_tool
 from agent.tools.schedule_callback import Diary, ScheduleCallback
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from agent.tools.base import CallInfo, Tool
     from agent.tools.effects import Journal
     from agent.tools.look_up import Library, Quote
+    from agent.tools.opt_out import OptOuts
     from agent.tools.schedule_callback import CallbackDesk, Promise
     from agent.tools.take_message import Inbox, LeftMessage
 
@@ -56,6 +58,9 @@ class Nowhere:
 
     async def schedule(self, info: CallInfo, promise: Promise) -> None:
         raise StorageError("callbacks are not kept here")
+
+    async def opt_out(self, info: CallInfo, why: str) -> bool:
+        raise StorageError("opt-outs are not kept here")
 
     async def search(self, question: str, limit: int) -> Sequence[Quote]:
         raise StorageError("there are no documents here")
@@ -80,12 +85,14 @@ class Ports:
         inbox: where messages go.
         desk: where promised callbacks go.
         library: the documents of an agent.
+        opt_outs: the do-not-call list.
     """
 
     wall: Callable[[], float] = clock.wall
     inbox: Inbox = Nowhere()
     desk: CallbackDesk = Nowhere()
     library: Callable[[AgentFile], Library] = lambda agent: Nowhere()
+    opt_outs: OptOuts = Nowhere()
 
 
 def _diary(agent: AgentFile, ports: Ports) -> Diary:
@@ -103,6 +110,7 @@ BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
     "send_digits": lambda agent, info, ports: SendDigits(),
     "collect_digits": lambda agent, info, ports: CollectDigits(),
     "hold": lambda agent, info, ports: Hold(),
+    "opt_out": lambda agent, info, ports: OptOut(info, ports.opt_outs),
 }
 """The tools that come with Pickup, by the names that an agent's file lists them under."""
 
@@ -143,7 +151,13 @@ class Toolkit:
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         """What the model may do in this call, for as long as it lasts."""
         made: dict[str, Tool] = {}
+        if (
+            info.direction == "outbound"
+        ):  # whom we call can always refuse to be called, whatever the file lists
+            made["opt_out"] = OptOut(info, self._ports.opt_outs)
         for entry in agent.tools:
+            if entry.builtin in made:
+                continue
             try:
                 async with asyncio.timeout(LOAD_WITHIN):
                     found = await self._made(agent, entry, info)

@@ -20,13 +20,15 @@ from agent.events import ModelReady
 from agent.models.live import LiveSession
 from agent.server import clock
 from agent.server.admission import Admission
+from agent.server.budget import Ledger, Prices
+from agent.server.guard import Beat, Guard, Limits
 from agent.server.habits import call_options
 from agent.server.outbound.habits import as_we_call
 from agent.server.prompt import system_instruction
 from agent.server.providers import MODELS, REFUSALS, Order
 from agent.server.sessions import Sessions
 from agent.server.setups import Setups
-from agent.server.toolkit import Toolkit
+from agent.server.toolkit import Nowhere, Toolkit
 from agent.server.verdicts import Verdict, Verdicts
 from agent.storage.flight import FlightRecorder
 from agent.tools.effects import Effects
@@ -41,10 +43,11 @@ if TYPE_CHECKING:
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
-    from agent.events import ModelEnded, ModelEvent, OpenModel
+    from agent.events import AnyEvent, ModelEnded, ModelEvent, OpenModel
     from agent.server.lines import LineStore
     from agent.server.render import Renderer
     from agent.tools.base import CallInfo, Tool
+    from agent.tools.opt_out import OptOuts
 
 log = structlog.get_logger()
 
@@ -59,6 +62,8 @@ class Wiring:
         admission: whether the model's service has room for new calls.
         verdicts: what models refused.
         toolkit: makes the tools of each call.
+        ledger: what the day's calls have cost.
+        opt_outs: the do-not-call list.
     """
 
     settings: Settings
@@ -72,6 +77,8 @@ class Wiring:
     admission: Admission = field(default_factory=Admission)
     verdicts: Verdicts = field(default_factory=Verdicts)
     toolkit: Toolkit = field(default_factory=Toolkit)
+    ledger: Ledger = field(default_factory=Ledger)
+    opt_outs: OptOuts = Nowhere()
 
     def wall(self) -> float:
         """Seconds since 1970-01-01 UTC; for records and tokens only."""
@@ -103,6 +110,20 @@ class Wiring:
         return as_we_call(options, agent) if outbound else options
 
     # ---- a call's parts
+
+    def guard(self, agent: AgentFile, info: CallInfo, act: Callable[[AnyEvent], None]) -> Guard:
+        """Who watches this call's limits; `act` takes what it does about them."""
+        limits = [limit for limit in (self.settings.call_budget, agent.limits.cost) if limit]
+        beat = Beat(
+            prices=Prices(minute=self.settings.carrier_minute),
+            ledger=self.ledger,
+            opt_outs=self.opt_outs,
+            tasks=self.tasks,
+            now=self.wakeups.now,
+            wall=self.wall,
+        )
+        allowed = Limits(min(limits, default=None), agent.outbound.opt_out_key)
+        return Guard(info, allowed, beat, act)
 
     def machine(self, agent: AgentFile, info: CallInfo | None = None) -> CallMachine:
         own = self.lines.lines_for(agent)

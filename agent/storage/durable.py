@@ -105,6 +105,9 @@ class DurableRecords:
     async def by_provider_id(self, provider_call_id: str) -> CallRecord | None:
         return await self._ask(lambda records: records.by_provider_id(provider_call_id))
 
+    async def cost_since(self, at: float) -> float:
+        return await self._ask(lambda records: records.cost_since(at))
+
     async def recent(self, limit: int = 50, before: float | None = None) -> list[CallRecord]:
         return await self._ask(lambda records: records.recent(limit, before))
 

@@ -163,6 +163,12 @@ class Records:
         wanted = calls.c.provider_call_id == provider_call_id
         return self._one(await self.database.rows(sa.select(calls).where(wanted)))
 
+    async def cost_since(self, at: float) -> float:
+        """US dollars that the calls cost which began at `at` or later and have ended."""
+        cost = sa.func.coalesce(sa.func.sum(calls.c.metrics["cost_usd"].as_float()), 0.0)
+        rows = await self.database.rows(sa.select(cost).where(calls.c.started_at >= at))
+        return float(rows[0][0])
+
     async def recent(self, limit: int = 50, before: float | None = None) -> list[CallRecord]:
         """The newest calls first; `before` pages on by `started_at`."""
         query = sa.select(calls).order_by(calls.c.started_at.desc(), calls.c.id).limit(limit)

@@ -9,6 +9,7 @@ import msgspec
 
 from agent.server.outbound.calling_hours import CallingHours
 from agent.server.outbound.retries import Retries
+from agent.server.prompt import greeting_request
 
 if TYPE_CHECKING:
     from agent.call.options import CallOptions
@@ -53,7 +54,8 @@ def habits_of(agent: AgentFile, caller_id: str | None) -> Habits | None:
 def as_we_call(options: CallOptions, agent: AgentFile) -> CallOptions:
     """A call's options where the call is ours: it may ring as long as the agent lets it."""
     rings = float(agent.outbound.ring_seconds) + PICKED_UP_WITHIN
-    return msgspec.structs.replace(options, start_within=rings)
+    greeting = greeting_request(agent, outbound=True)
+    return msgspec.structs.replace(options, start_within=rings, greeting=greeting)
 
 
 def _clock(minutes: int) -> time:
