@@ -30,6 +30,7 @@ COMMANDS = {
     "agents": "Check the agents' files; print what they may say.",
     "calls": "List the calls that were, or show one of them.",
     "campaign": "Have the running server call everybody in a file.",
+    "optout": "Say who must not be called; list them.",
     "messages": "List what callers left, and who is to be called back.",
     "replay": "Play a recorded call to today's core and compare what it does.",
     "bench": "Measure what calls cost, and what they lose and wait.",
