@@ -18,6 +18,9 @@ export FULL
 UV_SYSTEM_CERTS ?= true
 export UV_SYSTEM_CERTS
 
+# Where Python is told to keep nothing that it compiled, each run and each child process compiles all of it anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo check test slow format fast ci coverage lock clean
 

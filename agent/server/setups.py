@@ -35,7 +35,7 @@ class Setups:
         self.left_out = left_out
         self._most = most
         self._found = found
-        self._kept = left_out
+        self._kept = self._lesson = left_out
         self._why = ""
         self._refused = 0  # in a row
         self._doubtful = False  # whether a setup was not refused in words but never answered
@@ -45,13 +45,14 @@ class Setups:
         """Whether the setup after the next refusal is the last that may be tried."""
         return self._refused + 2 >= self._most
 
-    def refused(self, less: frozenset[str] | None, why: str, *, named: bool) -> None:
+    def refused(self, less: frozenset[str] | None, why: str, *, named: frozenset[str]) -> None:
         """The last setup was refused.
 
         Args:
             less: what the ladder wants left out now; None where there is nothing left.
             why: the service's words.
-            named: whether they name what was wrong: that is known for good, whatever becomes of this call.
+            named: the options that they name: these are known for good, whatever becomes of this call, and they alone: what
+                else the last setup goes without may be needed by the next call, which has three setups of its own.
 
         Raises:
             UserError: there is no smaller setup.
@@ -60,6 +61,7 @@ class Setups:
             raise UserError(f"even the smallest setup is refused: {why}")
         log.warning("setup refused", why=why, left_out=sorted(less))
         self._refused += 1
+        self._lesson = less & (self.left_out | named) if named else less
         self.left_out, self._why = less, why
         if named:
             self._keep()
@@ -79,6 +81,6 @@ class Setups:
             self._keep()
 
     def _keep(self) -> None:
-        if self.left_out != self._kept:
-            self._kept = self.left_out
-            self._found(self.left_out, self._why)
+        if self._lesson != self._kept:
+            self._kept = self._lesson
+            self._found(self._lesson, self._why)

@@ -163,7 +163,7 @@ class Wiring:
             if wanted.smaller:
                 reads = REFUSALS["gemini"]
                 less = reads.smaller(self.settings, agent, order, refusal, setups.last)
-                setups.refused(less, refusal, named=bool(reads.named(refusal)))
+                setups.refused(less, refusal, named=reads.named(refusal))
                 order = self._order(agent, tools, wanted, setups.left_out)
             elif refusal:
                 setups.tried()

@@ -78,6 +78,7 @@ async def test_a_stream_that_cannot_go_on_is_closed_and_the_caller_is_taken_back
         assert here.opened == len(FATAL)  # one session each, for all its streams
 
 
+@pytest.mark.slow
 async def test_a_caller_who_is_gone_without_stop_has_hung_up_once_twilio_says_so(
     tmp_path: Path,
 ) -> None:

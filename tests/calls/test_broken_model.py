@@ -80,10 +80,11 @@ MOMENTS: dict[str, tuple[type[Any], int]] = {
     "the caller speaks": (CallerSpeaks, 1),
     "the answer is heard": (AgentSpeaks, 2),
 }
+EARLIEST, *LATER = MOMENTS
 
 
 @pytest.mark.parametrize(
-    "moment", [*list(MOMENTS)[:2], pytest.param(list(MOMENTS)[2], marks=pytest.mark.slow)]
+    "moment", [EARLIEST, *(pytest.param(each, marks=pytest.mark.slow) for each in LATER)]
 )
 async def test_a_session_that_is_gone_for_good_is_told_to_the_caller_and_the_call_ends(
     tmp_path: Path, moment: str
@@ -162,7 +163,9 @@ async def test_with_a_fallback_number_the_caller_is_put_through(tmp_path: Path) 
         assert re.search(rf"<Dial[^>]*><Number>{re.escape(FALLBACK)}</Number></Dial>", twiml)
 
 
-@pytest.mark.parametrize(("answer_within", "legs"), [("0.1", 1), ("5", 0)])
+@pytest.mark.parametrize(
+    ("answer_within", "legs"), [("0.1", 1), pytest.param("5", 0, marks=pytest.mark.slow)]
+)
 async def test_a_setup_that_is_never_answered_ends_honestly(
     tmp_path: Path, answer_within: str, legs: int
 ) -> None:

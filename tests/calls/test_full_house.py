@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FIRST, SECOND, THIRD = ("CA" + digit * 32 for digit in "123")
 
 
+@pytest.mark.slow
 async def test_above_the_limit_a_caller_hears_that_the_lines_are_busy(tmp_path: Path) -> None:
     async with exchange(tmp_path, MAX_CALLS="1") as here:
         token = await here.ring(FIRST)
@@ -44,6 +45,7 @@ async def test_above_the_limit_a_caller_hears_that_the_lines_are_busy(tmp_path: 
         assert again.report.heard
 
 
+@pytest.mark.slow
 async def test_a_webhook_that_comes_again_gets_the_same_answer_and_no_second_session(
     tmp_path: Path,
 ) -> None:

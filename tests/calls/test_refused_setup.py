@@ -14,14 +14,12 @@ from agent.server.verdicts import FILE, read
 from agent.simulator import faults
 from agent.simulator.phone import Manners
 from agent.simulator.report import AgentSpeaks, Ended
-from tests.calls.exchange import Exchange, exchange, words
+from tests.calls.exchange import Exchange, Heard, exchange, words
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from agent.simulator.report import AnyCallEvent
-
-SLOW = pytest.mark.slow
 
 PATHS = {
     "voice": "generationConfig.speechConfig.voiceConfig.prebuiltVoiceConfig.voiceName",
@@ -36,14 +34,6 @@ PATHS = {
 """Every optional field that a call's setup has, and where."""
 
 EXTRA = sorted(set(PATHS) - {"resumption", "tools"})
-FAST = [("refuse", "voice")]
-"""The others in `make slow`."""
-
-ALL = [
-    pytest.param(how, option, marks=() if (how, option) in FAST else SLOW)
-    for how in ("refuse", "refuse-unnamed")
-    for option in PATHS
-]
 
 
 def sid(n: int) -> str:
@@ -66,31 +56,55 @@ def figures(here: Exchange, n: int) -> dict[str, Any]:
     return cast("dict[str, Any]", msgspec.json.decode(row[0]))
 
 
-@pytest.mark.parametrize(("how", "option"), ALL)
+async def wave(here: Exchange, first: int, many: int) -> list[Heard]:
+    """So many calls side by side, each answered; their CallSids end in `first` and what follows."""
+    # One loop for all of them: the more there are, the longer an answer may take.
+    waits = Manners(quiet_s=0.2, patience_s=0.6, hang_up_after_s=1.0 + 0.2 * (many - 1))
+    how: dict[str, Any] = {"manners": waits, "max_seconds": 15.0}
+    calls = [here.call(words(0.3), call_sid=sid(first + n), **how) for n in range(many)]
+    heard = await asyncio.gather(*calls)
+    for n, call in enumerate(heard):
+        assert call.report.ended is Ended.CALLER_HUNG_UP
+        assert len(call.report.heard) >= 2  # the greeting and an answer
+        await here.record(sid(first + n))
+    return heard
+
+
+def first_word(call: Heard) -> float:
+    """Seconds from the ring."""
+    report = call.report
+    assert report.first_word_ms is not None and report.twiml_ms is not None
+    return (report.twiml_ms + report.first_word_ms) / 1000
+
+
+@pytest.mark.slow
+@pytest.mark.measure
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("option", PATHS)
+@pytest.mark.parametrize("how", ["refuse", "refuse-unnamed"])
 async def test_whatever_is_refused_the_caller_gets_an_agent_and_the_next_one_at_once(
-    tmp_path: Path, how: str, option: str
+    tmp_path: Path, how: str, option: str, full: bool
 ) -> None:
+    """The first callers, before anything is known, and the next ones: twenty side by side each, or (a tenth) one."""
+    many = 20 if full else 1
     fault = faults.parse(f"{how}=setup.{PATHS[option]}")
     async with exchange(tmp_path, faults=(fault,)) as here:
-        first = await here.call(words(0.3), call_sid=sid(0))
+        early = await wave(here, 0, many)
+        assert max(map(first_word, early)) < 5.0
         tried = here.opened
-        assert first.report.ended is Ended.CALLER_HUNG_UP
-        assert first.report.first_word_ms is not None and first.report.twiml_ms is not None
-        assert first.report.twiml_ms + first.report.first_word_ms < 5000
-        assert len(first.report.heard) >= 2  # the greeting and an answer
-        assert 2 <= tried <= 3
-        await here.record(sid(0))
-        second = await here.call(words(0.3), call_sid=sid(1))
-        assert second.report.ended is Ended.CALLER_HUNG_UP
-        assert len(second.report.heard) >= 2
-        assert here.opened == tried + 1
-        await here.record(sid(1))
+        assert 2 * many <= tried <= 3 * many
+        late = await wave(here, many, many)
+        assert here.opened == tried + many  # no search any more
+        print(
+            f"first word {max(map(first_word, early)):.2f} s, then {max(map(first_word, late)):.2f} s"
+        )
         stats = here.gemini.stats()
-        assert stats.repeated_setups == 0
-        assert stats.refused == tried - 1
-        for n in (0, 1):
+        if many == 1:  # side by side they make the same discovery
+            assert stats.repeated_setups == 0
+        assert stats.refused == tried - many
+        for n in range(2 * many):
             assert figures(here, n)["left_out"] == wanted(how, option)
-        assert await here.metric("pickup_reduced_setups_total") == 2
+        assert await here.metric("pickup_reduced_setups_total") == 2 * many
         (kept,) = read(here.folder / FILE)
         assert (kept.name, kept.left_out) == ("Test", wanted(how, option))
 

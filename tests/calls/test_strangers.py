@@ -125,6 +125,7 @@ async def test_a_token_that_is_missing_or_wrong_opens_nothing(tmp_path: Path) ->
         assert await here.metric('pickup_refused_total{why="token"}') == len(tokens)
 
 
+@pytest.mark.slow
 async def test_a_token_of_another_call_does_not_get_into_this_one(tmp_path: Path) -> None:
     async with exchange(tmp_path) as here:
         mine, theirs = await asyncio.gather(here.ring(SID), here.ring(OTHER))
@@ -137,6 +138,7 @@ async def test_a_token_of_another_call_does_not_get_into_this_one(tmp_path: Path
         await over(here, SID, OTHER)
 
 
+@pytest.mark.slow
 async def test_a_spent_token_opens_nothing_while_the_call_lives_or_after(tmp_path: Path) -> None:
     async with exchange(tmp_path) as here:
         token = await here.ring(SID)
@@ -150,6 +152,7 @@ async def test_a_spent_token_opens_nothing_while_the_call_lives_or_after(tmp_pat
         assert here.opened == 1
 
 
+@pytest.mark.slow
 async def test_of_ten_streams_with_one_token_one_wins(tmp_path: Path) -> None:
     async with exchange(tmp_path) as here:
         token = await here.ring(SID)

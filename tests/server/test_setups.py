@@ -36,7 +36,7 @@ def test_what_is_accepted_is_told_once() -> None:
     told = Told()
     setups = Setups(frozenset(), 3, told)
     assert _last(setups) is False
-    setups.refused(VOICE, "invalid", named=False)
+    setups.refused(VOICE, "invalid", named=frozenset())
     assert _last(setups) is True
     assert told == []  # it may be that nothing is accepted
     setups.accepted()
@@ -49,7 +49,7 @@ def test_silence_teaches_nothing_that_lasts() -> None:
     told = Told()
     setups = Setups(frozenset(), 3, told)
     setups.unanswered()
-    setups.refused(VOICE, "setup not answered within 5 s", named=False)
+    setups.refused(VOICE, "setup not answered within 5 s", named=frozenset())
     assert setups.left_out == VOICE
     setups.accepted()
     assert told == []
@@ -58,8 +58,19 @@ def test_silence_teaches_nothing_that_lasts() -> None:
 def test_a_field_that_was_named_is_known_whatever_becomes_of_the_call() -> None:
     told = Told()
     setups = Setups(frozenset(), 3, told)
-    setups.refused(VOICE, "'voice_name'", named=True)
+    setups.refused(VOICE, "'voice_name'", named=VOICE)
     assert told == [(VOICE, "'voice_name'")]
+
+
+def test_what_goes_with_the_last_named_field_is_not_held_against_the_agent() -> None:
+    told = Told()
+    setups = Setups(frozenset(), 3, told)
+    setups.refused(VOICE, "'voice_name'", named=VOICE)
+    named = frozenset({"temperature"})
+    setups.refused(VOICE | named | {"thinking_level"}, "'temperature'", named=named)
+    setups.accepted()
+    assert setups.left_out == {"voice", "temperature", "thinking_level"}
+    assert told == [(VOICE, "'voice_name'"), (VOICE | named, "'temperature'")]
 
 
 def test_a_handle_that_was_refused_counts_as_a_setup() -> None:
@@ -70,7 +81,7 @@ def test_a_handle_that_was_refused_counts_as_a_setup() -> None:
 
 def test_where_nothing_is_left_the_service_is_quoted() -> None:
     with pytest.raises(UserError, match="smallest setup is refused: invalid"):
-        Setups(frozenset(), 3, Told()).refused(None, "invalid", named=False)
+        Setups(frozenset(), 3, Told()).refused(None, "invalid", named=frozenset())
 
 
 def test_a_persona_without_tools_is_told_which_it_lacks() -> None:

@@ -1,6 +1,6 @@
 """What to leave out of a setup after the service has refused it. Pure.
 
-    refused, a field is named      that field goes, and nothing else
+    refused, a field is named      that field goes, and nothing else; for the last time, all of the next row go with it
     refused, nothing is named      every option goes that a call can well do without; tools and resumption stay
     refused again, or for the last time    model, persona and sound remain
 
@@ -65,8 +65,9 @@ def _steps(refusal: str, *, last: bool) -> Iterator[frozenset[str]]:
     """What may be given up, the smallest sacrifice first."""
     fields = named(refusal)
     if fields:
-        yield fields
-    if not last:
+        # Who named two fields one by one may have a third to name: the last setup is for this call, not for finding out.
+        yield fields | _RUNGS[Rung.EXTRA] if last else fields
+    if fields or not last:
         yield _RUNGS[Rung.EXTRA]
     yield _RUNGS[Rung.EXTRA] | _RUNGS[Rung.USEFUL]
 

@@ -115,9 +115,18 @@ def test_where_nothing_is_named_tools_and_resumption_are_given_up_last(setting: 
         assert minimal["generationConfig"] == {"responseModalities": ["AUDIO"]}
 
 
-def test_two_named_fields_take_three_setups() -> None:
-    got = climb("refuse", "generationConfig.temperature", "outputAudioTranscription")
-    assert got == (frozenset({"temperature", "transcribe_agent"}), 3)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("generationConfig.temperature", "outputAudioTranscription"),
+        ("generationConfig.temperature", "outputAudioTranscription", "inputAudioTranscription"),
+    ],
+    ids=["two", "three"],
+)
+def test_several_named_fields_take_three_setups(fields: tuple[str, ...]) -> None:
+    without, setups = climb("refuse", *fields)
+    assert setups == 3
+    assert without == frozenset(each.option for each in IN_SETUP if each.rung is Rung.EXTRA)
 
 
 def test_the_last_setup_is_the_smallest_where_nobody_says_what_is_wrong() -> None:
