@@ -28,6 +28,15 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     return PLACE.sub(lambda found: values.get(found[1], found[0]), text)
 
 
+def fitting(agent: AgentFile, brought: Mapping[str, str]) -> dict[str, str]:
+    """What of that which a stranger brings are values of the agent's variables; the rest is left out."""
+    return {
+        name: value
+        for name, value in brought.items()
+        if name in agent.variables and len(value) <= LONGEST and value.isprintable()
+    }
+
+
 def with_variables(agent: AgentFile, given: Mapping[str, str], *, must: bool = True) -> AgentFile:
     """The agent of one call: its words with the call's values in them.
 

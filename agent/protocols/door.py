@@ -6,6 +6,7 @@ makes a `MediaStream` for each socket. The server knows no more of it.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Caller(NamedTuple):
         over: the `end_reason` where the request says that the call has ended, else empty.
         leg: which of the call's streams the request is about, from 1; 0 where it does not say.
         order: the order that we placed the call for; empty where somebody called us.
+        brought: what the caller's own telephone system says of the call, by name; data, and no proof of anything.
         dialled: what a transfer after that stream came to; empty where the request tells of none.
         parent: the provider's id of the call that a transfer is for, where this request is about the person's own.
     """
@@ -41,6 +43,7 @@ class Caller(NamedTuple):
     over: str = ""
     leg: int = 0
     order: str = ""
+    brought: Mapping[str, str] = MappingProxyType({})
     dialled: TransferOutcome | Literal[""] = ""
     parent: str = ""
 

@@ -51,7 +51,7 @@ def gemini_options(settings: Settings, agent: AgentFile, order: Order) -> Gemini
         system_instruction=order.instruction,
         handle=order.handle,
         voice=agent.voice,
-        language=agent.language,
+        language=None if agent.languages else agent.language,  # else it would speak no other
         **agent.model_options.model_dump(),
         tools=tuple(
             ToolDeclaration(

@@ -29,5 +29,6 @@ def closed(agent: AgentFile, wall: float) -> Say | Transfer | None:
     if agent.closed is None or agent.is_open(wall):
         return None
     if agent.closed.transfer is not None:
-        return Transfer(agent.transfer[agent.closed.transfer].address)
+        there = agent.transfer[agent.closed.transfer]
+        return Transfer(there.address, timeout=there.timeout)
     return Say(agent.closed.say or "", agent.language)

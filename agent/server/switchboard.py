@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
-from agent.config.variables import with_variables
+from agent.config.variables import fitting, with_variables
 from agent.errors import UserError
 from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict, Whisper
 from agent.protocols.token import TokenClaims
@@ -344,7 +344,7 @@ class Switchboard:
     # ---- calls
 
     def _take(self, caller: Caller, agent: AgentFile) -> Place:
-        agent = with_variables(agent, {}, must=False)
+        agent = with_variables(agent, fitting(agent, caller.brought), must=False)
         info = CallInfo(self._wiring.new_id(), agent.name, caller.from_number, _direction(caller))
         call = LiveCall(info, agent, self._wiring)
         place = Place(caller, call, recorded=True)

@@ -181,7 +181,7 @@ class Wiring:
         """What a session is opened with; a persona that has to do without its tools is told so."""
         absent = [tool.declaration.name for tool in tools] if "tools" in left_out else []
         instruction = system_instruction(
-            agent, wanted.memory, fresh=not wanted.handle, absent=absent
+            agent, wanted.memory, wall=self.wall(), fresh=not wanted.handle, absent=absent
         )
         return Order(tools, instruction, wanted.handle or None, left_out)
 

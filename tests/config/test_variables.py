@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from agent.config.agent_yaml import parse_agent
-from agent.config.variables import LONGEST, fill, places, with_variables
+from agent.config.variables import LONGEST, fill, fitting, places, with_variables
 from agent.errors import UserError
 
 AGENT = parse_agent(
@@ -63,6 +63,12 @@ def test_an_agent_without_variables_takes_none() -> None:
 
 def test_who_calls_us_need_not_bring_any() -> None:
     assert with_variables(AGENT, {}, must=False).greeting.say == "Hello ."
+
+
+def test_of_what_a_stranger_brings_only_what_fits_is_taken() -> None:
+    brought = {"name": "Ada", "thing": "x" * 501, "other": "y"}
+    assert fitting(AGENT, brought) == {"name": "Ada"}
+    assert fitting(AGENT, {"name": "a\nb"}) == {}
 
 
 @given(st.text(max_size=60))

@@ -188,7 +188,10 @@ def test_busy_is_said_in_the_agents_own_words_and_language(tmp_path: Path) -> No
     ("closed", "verdict"),
     [
         ("closed: We are closed.\n", Say("We are closed.", "en-US")),
-        ("closed: {transfer: night}\ntransfer: {night: +15550002222}\n", Transfer("+15550002222")),
+        (
+            "closed: {transfer: night}\ntransfer: {night: +15550002222}\n",
+            Transfer("+15550002222", timeout=25),
+        ),
     ],
 )
 def test_outside_its_hours_a_caller_gets_what_the_agents_file_says(
@@ -218,6 +221,10 @@ def test_the_call_of_an_agent_with_variables_has_their_defaults(tmp_path: Path) 
         await ring(bench)
         place = bench.board._places[caller().call_id]
         assert place.call.agent.greeting.say == "Hello friend of ."
+        brought = {"who": "Ada", "where": "x\ny", "other": "z"}
+        await bench.board.ring(caller(2, brought=brought))
+        place = bench.board._places[caller(2).call_id]
+        assert place.call.agent.greeting.say == "Hello Ada of ."
 
     agent = "name: Desk\npersona: You.\ngreeting: Hello {{who}} of {{where}}.\nvariables: {who: friend, where: ~}\n"
     play(tmp_path, scene, agent=agent)

@@ -23,6 +23,8 @@ from agent.config.agent_files import AgentFiles, agents_folder
 from agent.config.settings import Settings, is_loopback
 from agent.errors import UserError
 from agent.server import verdicts
+from agent.server.inspection import inspect
+from agent.server.lines import LineStore
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -105,14 +107,16 @@ async def agents(patient: Patient) -> Finding:
     """Every agent's file is right."""
     folder = agents_folder(patient.settings.pickup_agents, patient.here)
     files = AgentFiles(folder, lambda line: None)
-    names, complaints = files.names(), []
-    for name in names:
-        try:
-            files.get(name)
-        except UserError as error:
-            complaints.append(str(error))
+    lines = LineStore(patient.settings.data_dir / "lines")
+    remarks = await asyncio.to_thread(inspect, files, patient.settings, lines)
+    names, complaints = list(remarks), []
+    for name, some in remarks.items():
+        places = [(folder / f"{name}.yaml", each) for each in some if each.grave]
+        complaints += [f"{path}:{each.line}: {each.text}" for path, each in places]
     if complaints:
-        return bad("; ".join(complaints), "correct the line that is named")
+        return bad(
+            "; ".join(complaints), "correct the line that is named: see `pickup agents check`"
+        )
     if not names:
         return bad(f"no agent in {folder}", "run `pickup init`, or set PICKUP_AGENTS")
     return good(f"{', '.join(names)} in {folder}")

@@ -26,6 +26,7 @@ from agent.protocols.twilio.webhook import (
     SIGNATURE_HEADER,
     Form,
     Signatures,
+    brought,
     incoming_call,
     parse_form,
 )
@@ -105,6 +106,7 @@ class Twilio:
             over=OVER.get(call.status, ""),
             leg=_leg(request.target),
             order=order_of(request.target),
+            brought=brought(form),
             dialled=DIALLED.get(form.first("DialCallStatus"), ""),
             parent=_said(request.target, "parent"),
         )

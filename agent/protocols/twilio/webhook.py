@@ -170,6 +170,19 @@ def incoming_call(form: Form) -> IncomingCall:
     )
 
 
+SIP_HEADER = "SipHeader_X-"
+"""How Twilio names the custom headers of a SIP call ("Twilio: Programmable Voice SIP, custom headers")."""
+
+
+def brought(form: Form) -> dict[str, str]:
+    """The custom headers of a SIP call: X-Order-Id as `order_id`."""
+    return {
+        name.removeprefix(SIP_HEADER).lower().replace("-", "_"): form.first(name)
+        for name in form
+        if name.startswith(SIP_HEADER)
+    }
+
+
 def _origins(public_url: str) -> tuple[str, str]:
     """The origin without its port and with it: Twilio signs the one or the other."""
     parts = urlsplit(public_url)

@@ -48,6 +48,16 @@ def test_what_is_said_is_text_and_never_markup() -> None:
     assert tree(answer) == ("Response", {}, [say, ("Hangup", {}, None)])
 
 
+@pytest.mark.parametrize(
+    ("tag", "spoken"),
+    [("de-DE", "de-DE"), ("de-AT", "de-DE"), ("no", "nb-NO"), ("es", "es-ES"), ("xx-YY", "en-US")],
+)
+def test_a_language_that_twilio_does_not_speak_becomes_the_nearest_that_it_does(
+    tag: str, spoken: str
+) -> None:
+    assert f'language="{spoken}"' in twiml.say_and_hang_up("x", language=tag)
+
+
 def test_dial_rings_a_person_and_reports_how_it_went() -> None:
     answer = twiml.dial(
         "+15550100003", caller_id="+15550100002", action_url="https://h.example/after"

@@ -9,7 +9,14 @@ from hypothesis import given, settings, strategies as st
 from twilio.request_validator import RequestValidator
 
 from agent.errors import LineProtocolError, UserError
-from agent.protocols.twilio.webhook import FORM_BYTES, Form, Signatures, incoming_call, parse_form
+from agent.protocols.twilio.webhook import (
+    FORM_BYTES,
+    Form,
+    Signatures,
+    brought,
+    incoming_call,
+    parse_form,
+)
 
 TOKEN = "12345678901234567890123456789012"
 JUDGE = RequestValidator(TOKEN)
@@ -296,3 +303,10 @@ def test_a_request_without_its_call_is_refused(changes: dict[str, str], says: st
 def test_a_request_without_any_call_field_is_refused() -> None:
     with pytest.raises(LineProtocolError, match="no CallSid"):
         incoming_call(Form())
+
+
+def test_the_custom_headers_of_a_sip_call_are_what_the_caller_brought() -> None:
+    form = Form(
+        [("SipHeader_X-Order-Id", "42"), ("SipHeader_User-to-User", "x"), ("To", "sip:a@b")]
+    )
+    assert brought(form) == {"order_id": "42"}
