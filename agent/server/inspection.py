@@ -8,6 +8,7 @@ from agent.config.agent_files import claimed_twice
 from agent.config.agent_yaml import WrongAgent, line_of
 from agent.errors import UserError
 from agent.protocols.gemini.setup import DEVELOPER_API, check
+from agent.server.outside_tools import http_spec
 from agent.server.providers import Order, gemini_options
 from agent.tools.python_files import PythonFiles
 
@@ -76,6 +77,11 @@ def _found(agent: AgentFile, folder: Path, settings: Settings) -> Iterator[tuple
                 PythonFiles(folder, lambda line: None).functions(entry.python)
             except UserError as error:
                 yield ("tools", index), f"tools[{index}].python: {error}"
+        if entry.http is not None:
+            try:
+                http_spec(entry.http).declaration()
+            except UserError as error:
+                yield ("tools", index), f"tools[{index}].http: {error}"
     if agent.knowledge is not None and not (folder / agent.knowledge).is_dir():
         yield ("knowledge",), f"knowledge: no folder {folder / agent.knowledge}"
     try:

@@ -7,7 +7,6 @@ operator: a caller is better served by an agent that lacks one tool than by none
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,23 +15,17 @@ import structlog
 from agent.drive.tasks import Tasks
 from agent.errors import PickupError, StorageError, UserError
 from agent.server import clock, transfers
+from agent.server.outside_tools import OutsideTools
 from agent.tools.collect_digits import CollectDigits
 from agent.tools.effects import MemoryJournal
 from agent.tools.end_call import EndCall
 from agent.tools.hold import Hold
-from agent.tools.http_tool import HttpSpec, make_http_tool
 from agent.tools.look_up import LookUp
-from agent.tools.mcp_server import Access, McpServer, McpSpec
-from agent.tools.mcp_tool import make_mcp_tool
 from agent.tools.opt_out import OptOut
-from agent.tools.python_files import PythonFiles
-from agent.tools.python_tool import make_tool
 from agent.tools.schedule_callback import Diary, ScheduleCallback
 from agent.tools.send_digits import SendDigits
 from agent.tools.take_message import TakeMessage
-from agent.tools.threads import Threads
 from agent.tools.transfer_call import TransferCall
-from agent.tools.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,7 +34,7 @@ if TYPE_CHECKING:
     from pydantic import SecretStr
 
     from agent.config.agent_file import AgentFile
-    from agent.config.agent_tools import Auth, HttpTool as HttpEntry, McpTool as McpEntry, ToolEntry
+    from agent.config.agent_tools import ToolEntry
     from agent.tools.base import CallInfo, Tool
     from agent.tools.effects import Journal
     from agent.tools.look_up import Library, Quote
@@ -140,131 +133,73 @@ class Toolkit:
         self.journal = journal or MemoryJournal()
         self.tasks = Tasks("tools", lambda child, error: log.error(child, exc_info=error))
         self._ports = ports or Ports()
-        self._sessions = Tasks("mcp", lambda child, error: log.error(child, exc_info=error))
-        self._servers: dict[str, McpServer] = {}
-        self._files = PythonFiles(folder, log.error)
-        self._threads = Threads()
-        self._web = Web()
-        self._secret = secret
+        self._outside = OutsideTools(folder, secret, self._tell)
         self._told: set[str] = set()
 
     async def tools(self, agent: AgentFile, info: CallInfo) -> Sequence[Tool]:
         """What the model may do in this call, for as long as it lasts."""
         made: dict[str, Tool] = {}
-        if (
-            info.direction == "outbound"
-        ):  # whom we call can always refuse to be called, whatever the file lists
+        if info.direction == "outbound":
+            # Whom we call can always refuse to be called, whatever the file lists.
             made["opt_out"] = OptOut(info, self._ports.opt_outs)
-        for entry in agent.tools:
-            if entry.builtin in made:
-                continue
-            try:
-                async with asyncio.timeout(LOAD_WITHIN):
-                    found = await self._made(agent, entry, info)
-            except PickupError as error:
-                self._tell(agent, str(error))
-            except TimeoutError:
-                self._tell(agent, f"{_source(entry)} is not there after {LOAD_WITHIN:g} s")
-            else:
-                for tool in found:
-                    self._add(agent, tool, made)
+        entries = [entry for entry in agent.tools if entry.builtin not in made]
+        for entry, found in await self._at_hand(agent, entries, info):
+            for tool in found:
+                name = tool.declaration.name
+                if made.setdefault(name, tool) is not tool:
+                    self._tell(f"{agent.name}, {_source(entry)}: there is a tool {name} already")
         return tuple(made.values())
 
+    async def _at_hand(
+        self, agent: AgentFile, entries: Sequence[ToolEntry], info: CallInfo
+    ) -> list[tuple[ToolEntry, Sequence[Tool]]]:
+        """Each entry with its tools; all are looked for at once, and the caller waits for none of them long."""
+        looking = {
+            self.tasks.start_read(f"look {n}", self._made(agent, entry, info)): entry
+            for n, entry in enumerate(entries)
+        }
+        late: set[asyncio.Task[Sequence[Tool]]] = set()
+        try:
+            if looking:
+                _, late = await asyncio.wait(looking, timeout=LOAD_WITHIN)
+        finally:
+            for task in looking:
+                task.cancel()  # means nothing to one that is done
+        found = []
+        for task, entry in looking.items():
+            if task in late:
+                why = f"not there after {LOAD_WITHIN:g} s"
+                self._tell(f"{agent.name}, {_source(entry)}: {why}")
+            elif isinstance(error := task.exception(), PickupError):
+                self._tell(f"{agent.name}, {_source(entry)}: {error}")
+            else:
+                found.append((entry, task.result()))
+        return found
+
     async def _made(self, agent: AgentFile, entry: ToolEntry, info: CallInfo) -> Sequence[Tool]:
-        if entry.builtin is not None:
-            make = BUILT_IN.get(entry.builtin)
-            if make is None:
-                raise UserError(f"this server has no tool {entry.builtin}")
-            return [make(agent, info, self._ports)]
-        if entry.python is not None:
-            source = entry.python
-            functions = await self._threads.run(
-                f"load {source}", lambda: self._files.functions(source)
-            )
-            return [make_tool(function, info, self._threads) for function in functions]
-        if entry.http is not None:
-            return [self._http(entry.http)]
-        if entry.mcp is not None:
-            server = self._server(entry.mcp)
-            return [make_mcp_tool(server, listed) for listed in await server.tools()]
-        raise AssertionError("an entry is one of four")
+        make = BUILT_IN.get(entry.builtin or "")
+        if make is None:
+            return await self._outside.made(entry, info)
+        return [make(agent, info, self._ports)]
 
     def connect(self, agent: AgentFile) -> None:
         """Open the sessions that this agent's calls will want, ahead of the first call."""
         for entry in agent.tools:
-            if entry.mcp is not None:
-                try:
-                    self._server(entry.mcp)
-                except UserError as error:
-                    self._tell(agent, str(error))
-
-    def _server(self, mcp: McpEntry) -> McpServer:
-        """The one session with a server, over all calls; a file that was saved otherwise has another.
-
-        Raises:
-            UserError: a secret is not set.
-        """
-        headers = dict(mcp.headers)
-        if mcp.secret is not None:
-            headers["Authorization"] = f"Bearer {self._named(mcp.secret)}"
-        access = Access(headers, {name: self._named(name) for name in mcp.environment})
-        key = repr((mcp, access))
-        if key not in self._servers:
-            spec = McpSpec(
-                name=mcp.name,
-                command=mcp.command or (),
-                url=mcp.url or "",
-                allow=mcp.allow,
-                timeout=mcp.timeout,
-            )
-            self._servers[key] = McpServer(spec, access, self._sessions, log.warning)
-        return self._servers[key]
-
-    def _named(self, secret: str) -> str:
-        held = self._secret(secret)
-        if held is None:
-            raise UserError(f"the secret {secret} is not set")
-        return held.get_secret_value()
-
-    def _http(self, http: HttpEntry) -> Tool:
-        spec = HttpSpec(**{name: getattr(http, name) for name in HttpSpec.__struct_fields__})
-        return make_http_tool(spec, self._secret_headers(http.auth), self._web)
-
-    def _secret_headers(self, auth: Auth | None) -> dict[str, str]:
-        """The header that proves who asks.
-
-        Raises:
-            UserError: the secret is not set.
-        """
-        if auth is None:
-            return {}
-        secret = self._named(auth.secret)
-        match auth.scheme:
-            case "bearer":
-                return {"Authorization": f"Bearer {secret}"}
-            case "basic":
-                return {"Authorization": f"Basic {b64encode(secret.encode()).decode()}"}
-            case "header":
-                return {auth.header: secret}
+            try:
+                self._outside.connect(entry)
+            except UserError as error:
+                self._tell(f"{agent.name}, {_source(entry)}: {error}")
 
     async def close(self) -> None:
         """Let what tools have begun come to its end, and let go of what they have opened."""
         await self.tasks.close(grace=GRACE)
-        await self._sessions.close()
-        await self._web.close()
+        await self._outside.close()
 
-    def _add(self, agent: AgentFile, tool: Tool, made: dict[str, Tool]) -> None:
-        name = tool.declaration.name
-        if name in made:
-            self._tell(agent, f"two tools are called {name}: the first one is taken")
-        made.setdefault(name, tool)
-
-    def _tell(self, agent: AgentFile, why: str) -> None:
+    def _tell(self, why: str) -> None:
         """Once: a caller every minute must not be a line every minute."""
-        line = f"{agent.name}: {why}"
-        if line not in self._told:
-            self._told.add(line)
-            log.error("a tool is not there", agent=agent.name, why=why)
+        if why not in self._told:
+            self._told.add(why)
+            log.error("a tool is not there", why=why)
 
 
 def _source(entry: ToolEntry) -> str:

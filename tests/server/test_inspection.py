@@ -69,6 +69,19 @@ def test_a_module_that_does_not_load_is_told(tmp_path: Path, lines: LineStore) -
     assert "nothing_of_that_name" in found[0].text
 
 
+def test_an_endpoint_that_no_model_can_be_told_of_is_told(tmp_path: Path, lines: LineStore) -> None:
+    text = """\
+tools:
+  - http:
+      name: find
+      description: Finds.
+      url: https://shop.example.com/
+      parameters: {type: object, properties: {what: {type: array}}}
+"""
+    told = "tools[0].http: http tool find: what is a list of nobody knows what"
+    assert remarks(tmp_path, lines, text) == [Remark(4, told)]
+
+
 def test_a_folder_of_knowledge_that_is_not_there_is_told(tmp_path: Path, lines: LineStore) -> None:
     (found,) = remarks(tmp_path, lines, "tools: [look_up]\nknowledge: texts\n")
     assert found == Remark(4, f"knowledge: no folder {tmp_path / 'texts'}")

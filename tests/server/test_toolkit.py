@@ -74,9 +74,10 @@ async def test_what_cannot_be_had_is_left_out_and_told_once(tmp_path: Path) -> N
                 "end_call",
                 "who",
             ]
-    assert [line["why"][:40] for line in logs] == [
-        "module nowhere_at_all: cannot be loaded: "[:40],
-        "two tools are called end_call: the first one is taken"[:40],
+    whys = [line["why"] for line in logs]
+    assert [why[:40] for why in whys] == [
+        "Desk, nowhere_at_all: module nowhere_at_"[:40],
+        "Desk, desk_tools: there is a tool end_call already"[:40],
     ]
 
 
@@ -91,11 +92,11 @@ async def test_a_module_that_takes_long_to_load_costs_the_call_only_itself(
         gate.wait()
         return []
 
-    monkeypatch.setattr(kit._files, "functions", hang)
+    monkeypatch.setattr(kit._outside._files, "functions", hang)
     with structlog.testing.capture_logs() as logs:
         assert await names(kit, "python: slow", "end_call") == ["end_call"]
     gate.set()
-    assert [line["why"] for line in logs] == ["slow is not there after 0.05 s"]
+    assert [line["why"] for line in logs] == ["Desk, slow: not there after 0.05 s"]
 
 
 HTTP = """tools:
@@ -136,7 +137,7 @@ async def test_a_secret_that_is_not_set_costs_its_tool() -> None:
     agent = parse_agent(AGENT + HTTP.replace("SCHEME", "bearer"), "desk.yaml")
     with structlog.testing.capture_logs() as logs:
         assert await kit.tools(agent, INFO) == ()
-    assert [line["why"] for line in logs] == ["the secret CRM_TOKEN is not set"]
+    assert [line["why"] for line in logs] == ["Desk, http order: the secret CRM_TOKEN is not set"]
 
 
 async def test_the_journal_is_the_databases(tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ async def test_an_mcp_server_is_one_for_all_calls_and_not_waited_for(
     with structlog.testing.capture_logs() as logs:
         for _ in range(2):
             assert [tool.declaration.name for tool in await kit.tools(agent, INFO)] == ["end_call"]
-    assert len(kit._servers) == 1
+    assert len(kit._outside._servers) == 1
     assert {line["event"] for line in logs} >= {"a tool is not there"}
     await kit.close()
 
@@ -179,6 +180,6 @@ async def test_an_mcp_server_without_its_secret_is_not_started() -> None:
     with structlog.testing.capture_logs() as logs:
         kit.connect(agent)
         assert [tool.declaration.name for tool in await kit.tools(agent, INFO)] == ["end_call"]
-    assert [line["why"] for line in logs] == ["the secret CRM_TOKEN is not set"]
-    assert kit._servers == {}
+    assert [line["why"] for line in logs] == ["Desk, mcp crm: the secret CRM_TOKEN is not set"]
+    assert kit._outside._servers == {}
     await kit.close()
