@@ -339,6 +339,24 @@ class ToolFinished(Event, frozen=True, tag="tool_finished"):
     effect: Effect | None = None
 
 
+# ---- from the local voice detector ---------------------------------------------------------------------------------
+
+
+class VoiceDetected(Event, frozen=True, tag="voice_detected"):
+    """What one `Detect` found.
+
+    Attributes:
+        n: of the question.
+        voice: how likely a voice is in each window of 32 ms that it completed, oldest first, 0 to 1; none where the sound may be
+            our own coming back.
+        gap: seconds from the latest pause between our own words to the end of `own`; 0 where there was none.
+    """
+
+    n: int
+    voice: list[float]
+    gap: float = 0.0
+
+
 # ---- to the line ---------------------------------------------------------------------------------------------------
 
 
@@ -412,8 +430,34 @@ class SendToolResult(Command, frozen=True, tag="send_tool_result", omit_defaults
     secret: bool = False
 
 
+class EndAudio(Command, frozen=True, tag="end_audio"):
+    """The caller has ended for now: what the model heard so far is to be understood without waiting for more.
+
+    Audio may follow; it begins anew (Live API: `audioStreamEnd`).
+    """
+
+
 class CloseModel(Command, frozen=True, tag="close_model"):
     """The call needs the model no longer."""
+
+
+# ---- to the local voice detector -----------------------------------------------------------------------------------
+
+
+class Detect(Command, frozen=True, tag="detect"):
+    """Find out whether there is a voice in this; answered by one `VoiceDetected`.
+
+    Attributes:
+        n: counts the questions of a call from 1.
+        line: the caller's sound, going on where the last one ended.
+        own: what the caller heard of us meanwhile; empty where that was nothing.
+        fresh: it does not go on: this is another sound, from a little before its beginning.
+    """
+
+    n: int
+    line: Pcm8k
+    own: Pcm8k
+    fresh: bool = False
 
 
 # ---- to tools and to the call's owner ------------------------------------------------------------------------------
@@ -484,10 +528,10 @@ ModelEvent = (
     | ModelEnded
 )
 CallEvent = CallStarted | CallAbandoned | EndPolitely | AnsweredBy | TransferEnded
-AnyEvent = CallEvent | LineEvent | ModelEvent | ToolFinished
+AnyEvent = CallEvent | LineEvent | ModelEvent | ToolFinished | VoiceDetected
 
 LineCommand = Play | Mark | Clear | Digits | HangUp
-ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | CloseModel
+ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | EndAudio | CloseModel
 ToolCommand = StartTool | CancelTool
 CallCommand = KeepHeard | KeepSound | Answer | PutThrough | Tell | Finish
-AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand
+AnyCommand = LineCommand | ModelCommand | ToolCommand | CallCommand | Detect

@@ -132,6 +132,7 @@ class Playout:
         self._marks = Marks()
         self._ends: deque[int] = deque()  # ends of utterances that are still to be marked
         self._ended = 0  # the last one that was reached
+        self._paused = False
         self.underruns = 0
         """How often the provider ran dry inside an utterance (by our clock)."""
 
@@ -213,7 +214,7 @@ class Playout:
     def due(self, now: float) -> list[Play | Mark]:
         """What to send now, in this order; each mark confirms the audio before it."""
         commands: list[Play | Mark] = []
-        if self._attached is None:
+        if self._attached is None or self._paused:
             return commands
         if self._end_is_sent():
             commands.append(self._mark(now))
@@ -234,7 +235,7 @@ class Playout:
 
     def deadline(self) -> float | None:
         """When `due` gives something next or a mark becomes overdue; in the past: at once."""
-        if self._attached is None:
+        if self._attached is None or self._paused:
             return None
         if self._end_is_sent():
             return self._attached
@@ -259,6 +260,22 @@ class Playout:
         unheard = playing < self._sent and not self._runs[-1].cut
         self._cut(playing)
         return unheard
+
+    def pause(self, now: float) -> bool:
+        """Stop speaking for now; what comes meanwhile queues up.
+
+        Returns:
+            As `rewind`.
+        """
+        self._paused = True
+        return self.rewind(now)
+
+    def release(self, again: Pcm8k) -> None:
+        """Speak on after a `pause`, with what is to be heard `again` first: whole frames."""
+        self._paused = False
+        head = (self._sent - self._tape.start) * SAMPLE_BYTES
+        self._tape.samples[head:head] = again
+        self._ends = deque(end + again.samples for end in self._ends)
 
     def _cut(self, position: int) -> None:
         """Take back what was sent behind the frame that `position` lies in."""

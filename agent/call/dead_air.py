@@ -251,6 +251,11 @@ class DeadAir:
         """The model has ended its turn in the middle; it completes it yet."""
         self._closing = True
 
+    def heard_again(self, now: float) -> None:
+        """The model was given the caller's words once more."""
+        self._count(now)
+        self._since = now
+
     def turn_complete(self, *, sound: bool, now: float) -> None:
         """The model's turn is over; without a sound, where there was none in it and none was taken from it."""
         if self._due and (self._mute or not sound) and not self._closing:

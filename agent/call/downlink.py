@@ -10,20 +10,60 @@ from typing import TYPE_CHECKING
 
 from agent.audio.playout import Playout
 from agent.audio.resample import Downsample24to8
-from agent.events import Clear, Pcm8k
+from agent.events import Clear, Pcm8k, Play
 
 if TYPE_CHECKING:
     from agent.audio.playout import Heard, PlayoutOptions
-    from agent.events import AnyCommand, Mark, Pcm24k, Play
+    from agent.events import AnyCommand, Mark, Pcm24k
+
+FRAME = 160
+"""Samples of a line's frame: what is said again must be whole ones."""
 
 KEEP = 0.2
 """Seconds of heard audio that are handed over at a time: an entry in the flight record each, so not every frame."""
 
 
+LATELY = 1.5
+"""Seconds of what was sent that are known: the lead, an echo's delay and the way back to a word's beginning."""
+
+
+class Lately:
+    """What was sent last, by position."""
+
+    def __init__(self) -> None:
+        self._start = 0
+        self._samples = bytearray()
+
+    def put(self, position: int, pcm: Pcm8k) -> None:
+        """`pcm` was sent for `position`, in place of what was taken back from there on."""
+        if not self._start <= position <= self.end:
+            self._start, self._samples = position, bytearray()
+        self._samples[2 * (position - self._start) :] = pcm
+        gone = max(0, len(self._samples) // 2 - round(LATELY * Pcm8k.rate))
+        del self._samples[: 2 * gone]
+        self._start += gone
+
+    @property
+    def end(self) -> int:
+        """Position behind the latest."""
+        return self._start + len(self._samples) // 2
+
+    def between(self, first: int, last: int) -> Pcm8k:
+        """As much of it as there is."""
+        return Pcm8k(
+            self._samples[2 * max(0, first - self._start) : 2 * max(0, last - self._start)]
+        )
+
+
 class Downlink:
-    """Paces what one call says to its caller."""
+    """Paces what one call says to its caller.
+
+    Attributes:
+        lately: what was sent last.
+    """
 
     def __init__(self, options: PlayoutOptions) -> None:
+        self.lately = Lately()
         self.playout = Playout(options)
         self._resample = Downsample24to8()
         self._protected = 0
@@ -43,7 +83,13 @@ class Downlink:
 
     def due(self, now: float) -> list[Play | Mark]:
         """What the line gets now."""
-        return self.playout.due(now)
+        position = self.playout.sent
+        commands = self.playout.due(now)
+        for command in commands:
+            if type(command) is Play:
+                self.lately.put(position, command.pcm)
+                position += command.pcm.samples
+        return commands
 
     def feed(self, pcm: Pcm24k, *, audible: bool = True) -> None:
         """Say this after all that is waiting."""
@@ -74,6 +120,7 @@ class Downlink:
         if not self.unheard(now):
             return []
         clear = self.playout.rewind(now)
+        self.playout.release(Pcm8k(b""))
         self.playout.drop(max(self._protected, self.playout.sent))
         self._resample.reset()
         return [Clear()] if clear else []
@@ -86,6 +133,32 @@ class Downlink:
     def sound_left(self, now: float) -> float:
         """Seconds until the last of our sound has been heard."""
         return max(0, self.sound_until - self.playout.heard(now)) / Pcm8k.rate
+
+    def pause(self, now: float) -> list[AnyCommand]:
+        """Stop speaking for now; `speak_on` or `cut` ends it."""
+        return [Clear()] if self.playout.pause(now) else []
+
+    def speak_on(self, word: int) -> tuple[int, int]:
+        """Go on after a `pause`, with the word that began at position `word`.
+
+        Returns:
+            Where that went into the queue, and how many samples are heard again.
+        """
+        at = self.playout.sent
+        samples = max(0, at - word) // FRAME * FRAME
+        again = self.lately.between(at - samples, at)
+        if again.samples < samples:  # it began before what is known
+            again = Pcm8k(b"")
+        self.playout.release(again)
+        if self._protected > at:
+            self._protected += again.samples
+        if self._audible >= at:
+            self._audible += again.samples
+        return at, again.samples
+
+    def own_words(self, now: float) -> bool:
+        """Whether a protected line is being heard, or comes next."""
+        return self._protected > self.playout.heard(now)
 
     def unheard(self, now: float) -> bool:
         """Whether anything beyond a protected line is still to be heard."""

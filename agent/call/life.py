@@ -74,6 +74,7 @@ class Timer(StrEnum):
     SPEAK = "speak"  # the model ended the call and says nothing
     LINGER = "linger"  # the last words were heard; the model has not said that it is done
     REFUSE = "refuse"  # an interrupted generation never completed
+    CONFIRM = "confirm"  # nobody has confirmed the voice that stopped the agent
     MOMENT = "moment"  # the session was lost, and the caller hears nothing
     AWAY = "away"  # nobody said that the transfer failed, so it did not
     KEYS = "keys"  # the caller has pressed the last key, for now

@@ -22,6 +22,7 @@ from agent import events as e
 from agent.call.conduct import (
     answered,
     caller,
+    hearing,
     hold,
     keys,
     life,
@@ -65,6 +66,8 @@ class CallMachine:
                 call.speak_at = now
             if type(event) in FROM_MODEL:
                 call.air.sign_of_life(now)
+            if type(event) in hearing.UNDERSTOOD:
+                call.local.word.forget()
             HANDLERS[type(event)](call, event, now)
         return self._flush(now)
 
@@ -165,6 +168,7 @@ HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     **voice.HANDLERS,
     **model.HANDLERS,
     **tools.HANDLERS,
+    **hearing.HANDLERS,
     **life.HANDLERS,
     **keys.HANDLERS,
     **transfer.HANDLERS,
@@ -177,5 +181,6 @@ TIMERS: Mapping[Timer, Due] = {
     **keys.TIMERS,
     **hold.TIMERS,
     **answered.TIMERS,
+    **hearing.TIMERS,
 }
 """What each deadline means; a test holds it equal to the deadlines that there are."""

@@ -47,6 +47,10 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         underruns: holes inside a reply that the provider's buffer had, by our clock.
         refused_ms: audio of interrupted generations that was kept from the caller.
         barge_ins: how often the caller stopped the agent.
+        stopped: how often a voice over the agent's words, heard by our own detector, stopped them at once ...
+        spoken_on: ... and how often nobody confirmed it, so that the agent went on.
+        rescued: short words that the model had not understood, and heard again.
+        listened: seconds of sound that our own detector has listened to.
         tools: tool calls that were answered.
         dead_air: seconds in which neither side was heard although it was the agent's turn, by cause.
         hops: each session that took the place of another, and what that cost the caller; the first 200.
@@ -59,6 +63,10 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     underruns: int = 0
     refused_ms: float = 0.0
     barge_ins: int = 0
+    stopped: int = 0
+    spoken_on: int = 0
+    rescued: int = 0
+    listened: float = 0.0
     tools: int = 0
     dead_air: dict[str, float] = {}
     hops: list[Hop] = msgspec.field(default_factory=list)

@@ -9,6 +9,7 @@ import msgspec
 from agent.audio.playout import PlayoutOptions
 from agent.call.barge_in import BargeInOptions
 from agent.call.dead_air import DeadAirOptions
+from agent.call.local_voice import LocalVoiceOptions
 from agent.call.model_leg import LegOptions
 from agent.events import OwnLineKey, Pcm24k
 
@@ -87,6 +88,7 @@ class CallOptions(msgspec.Struct, frozen=True):
     tells_heard: bool = False
     dead_air: DeadAirOptions = DeadAirOptions()
     barge_in: BargeInOptions = BargeInOptions()
+    local_voice: LocalVoiceOptions = LocalVoiceOptions()
     leg: LegOptions = LegOptions()
     uplink: UplinkOptions = UplinkOptions()
     playout: PlayoutOptions = PlayoutOptions()

@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from agent.events import AnyCommand, AnyEvent, LineCommand, ModelCommand, Pcm, ToolCommand
+    from agent.events import (
+        AnyCommand,
+        AnyEvent,
+        Detect,
+        LineCommand,
+        ModelCommand,
+        Pcm,
+        ToolCommand,
+    )
 
 
 class Line(Protocol):
@@ -28,6 +36,12 @@ class Toolbox(Protocol):
     """The tools of one call; each `StartTool` is answered by one `ToolFinished` unless it is cancelled."""
 
     def send(self, command: ToolCommand) -> None: ...
+
+
+class Detector(Protocol):
+    """Hears whether there is a voice; each `Detect` is answered by one `VoiceDetected`."""
+
+    def send(self, command: Detect) -> None: ...
 
 
 class Recorder(Protocol):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.call.machine import CallMachine
-    from agent.call.ports import Line, Model, Recorder, Toolbox
+    from agent.call.ports import Detector, Line, Model, Recorder, Toolbox
     from agent.drive.wakeups import Wakeups
 
 INBOX = 4096
@@ -52,6 +52,7 @@ class CallSession:
         self.machine = machine
         self.model: Model | None = None
         self.tools: Toolbox | None = None
+        self.detector: Detector | None = None
         self.started = wakeups.now()
         self.finished: str | None = None
         self._line: Line | None = None
@@ -76,9 +77,11 @@ class CallSession:
             e.SendText: self._to_model,
             e.SendNote: self._to_model,
             e.SendToolResult: self._to_model,
+            e.EndAudio: self._to_model,
             e.CloseModel: self._to_model,
             e.StartTool: self._to_tools,
             e.CancelTool: self._to_tools,
+            e.Detect: self._to_detector,
             e.KeepHeard: self._keep,
             e.KeepSound: lambda _: self._recorder.keep_sound(),
             e.Tell: self._tell,
@@ -165,6 +168,10 @@ class CallSession:
     def _to_tools(self, command: e.AnyCommand) -> None:
         if self.tools is not None:
             self.tools.send(command)  # type: ignore[arg-type]
+
+    def _to_detector(self, command: e.AnyCommand) -> None:
+        if self.detector is not None:
+            self.detector.send(command)  # type: ignore[arg-type]
 
     def _keep(self, command: e.AnyCommand) -> None:
         assert isinstance(command, e.KeepHeard)

@@ -14,6 +14,7 @@ from agent.call.downlink import Downlink
 from agent.call.heard_truth import HeardTruth
 from agent.call.hops import Hops
 from agent.call.life import Phase, Timer
+from agent.call.local_voice import LocalVoice
 from agent.call.metrics import CallMetrics
 from agent.call.model_leg import ModelLeg
 from agent.call.tool_calls import ToolCalls
@@ -51,6 +52,7 @@ class CallState:
         self.air = DeadAir(options.dead_air)
         self.metrics = CallMetrics(dead_air=self.air.seconds)
         self.barge_in = BargeIn(options.barge_in)
+        self.local = LocalVoice(options.local_voice, 0.0)
         self.truth = HeardTruth(tells=options.tells_heard)
         self.uplink = Uplink(options.uplink, 0.0)
         self.downlink = Downlink(options.playout)

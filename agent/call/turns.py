@@ -222,6 +222,15 @@ class Turns:
             if not turn.cut:
                 turn.cut, turn.cut_at = True, max(position, turn.start)
 
+    def again(self, position: int, samples: int) -> None:
+        """So many samples before `position` are heard once more: what comes after them moves on."""
+        for turn in reversed(self.all):
+            if turn.end < position:
+                break
+            turn.end += samples
+            if turn.start >= position:
+                turn.start += samples
+
     def heard(self, at: float, position: int, samples: int, rate: int) -> None:
         """The caller heard `samples` from `position` on, beginning at `at`."""
         for turn in reversed(self.all):

@@ -19,7 +19,7 @@ import msgspec
 
 from agent.audio.level import SpeechMeter
 from agent.audio.resample import Upsample8to16
-from agent.events import Pcm8k, Pcm16k, SendAudio, SendText, SendToolResult
+from agent.events import EndAudio, Pcm8k, Pcm16k, SendAudio, SendText, SendToolResult
 
 if TYPE_CHECKING:
     from agent.call.options import UplinkOptions
@@ -37,6 +37,9 @@ TAIL = 1.0
 """Seconds of silence that end an utterance which is sent again: enough for the model to hear its end, and no wait for more."""
 
 
+SHORT_TAIL = 0.2
+"""The same where the model is told that it has ended."""
+
 PAUSE = 0.4
 """Seconds without a voice that part one utterance from the next, about as long as the service itself waits."""
 
@@ -50,6 +53,10 @@ class Sound(NamedTuple):
     pcm: Pcm16k
     at: float
     voiced: bool
+
+
+END = Sound(Pcm16k(b""), -math.inf, voiced=False)
+"""Stands in the queue where the model is told that the caller has ended."""
 
 
 def _size(command: ModelCommand) -> int:
@@ -125,8 +132,13 @@ class Uplink:
         while self._audio:
             self._drop()
 
-    def again(self) -> bool:
-        """Send the unanswered utterance once more, from its start, ahead of what waits; says whether there is one."""
+    def again(self, since: float = -math.inf) -> bool:
+        """Send the unanswered utterance once more, from its start, ahead of what waits; says whether there is one.
+
+        Args:
+            since: only what was said since then.
+        """
+        self._forget(since - LEAD_IN)
         spoken = next((n for n, sound in enumerate(self._sent) if sound.voiced), None)
         if spoken is None:
             self._sent.clear()
@@ -139,6 +151,21 @@ class Uplink:
         self._waiting += sum(sound.pcm.samples for sound in repeated)
         self._unsent_speech = self._waiting
         return True
+
+    def again_and_end(self, since: float) -> bool:
+        """As `again`, without the silence behind it: the model is told instead that it has ended."""
+        last = max((sound.at for sound in self._sent if sound.voiced), default=since)
+        while self._sent and self._sent[-1].at > last + SHORT_TAIL:
+            self._sent.pop()
+        waiting = len(self._audio)
+        if not self.again(since):
+            return False
+        self._audio.insert(len(self._audio) - waiting, END)
+        return True
+
+    def end(self) -> None:
+        """The caller has ended: the model is told so as soon as it has heard all of it."""
+        self._audio.append(END)
 
     def answering(self) -> float | None:
         """A reply begins: it does not answer what the model had not heard to its end by then, in a backlog above all.
@@ -202,7 +229,7 @@ class Uplink:
 
     def due(self, now: float) -> list[ModelCommand]:
         """What to send now, at most `messages` commands in any second."""
-        if not self._ready or not (self._urgent or self._waiting):
+        if not self._ready or not (self._urgent or self._audio):
             return []
         out: list[ModelCommand] = []
         self._refill(now)
@@ -210,6 +237,9 @@ class Uplink:
             if self._urgent and now >= self._words_at:
                 out.append(self._urgent.popleft())
                 self._words_paid = max(self._words_paid, now) + _size(out[-1]) / self._options.words
+            elif self._ends:
+                self._audio.popleft()
+                out.append(EndAudio())
             elif self._may_send():
                 out.append(SendAudio(self._take(now)))
             else:
@@ -219,16 +249,23 @@ class Uplink:
 
     def deadline(self) -> float | None:
         """When `due` has something again, None where only new input can change that."""
-        if not self._ready or not (self._urgent or self._waiting >= self._message):
+        if not self._ready or not (self._urgent or self._ends or self._waiting >= self._message):
             return None
         room = 0.0
         if len(self._sent_at) == self._options.messages:
             room = self._sent_at[0] + 1.0
         times = [self._words_at] if self._urgent else []
-        if self._waiting >= self._message:
+        if self._ends:
+            times.append(0.0)
+        elif self._waiting >= self._message:
             missing = self._next / RATE - self._credit
             times.append(self._credited_at + missing / self._refill_rate)
         return max(room, min(times))
+
+    @property
+    def _ends(self) -> bool:
+        """Whether the model is to be told next that the caller has ended."""
+        return bool(self._audio) and self._audio[0] is END
 
     @property
     def _words_at(self) -> float:
@@ -261,7 +298,7 @@ class Uplink:
         """The next message: as many whole pieces as may be merged."""
         first = self._audio.popleft()
         pieces, samples = [first], first.pcm.samples
-        while self._audio and samples + self._audio[0].pcm.samples <= self._next:
+        while self._audio and not self._ends and samples + self._audio[0].pcm.samples <= self._next:
             pieces.append(self._audio.popleft())
             samples += pieces[-1].pcm.samples
         self._left(samples)

@@ -262,6 +262,25 @@ class Settings(BaseSettings):
         Field(ge=1, le=1000, description="Calls placed to one number in any 24 hours."),
         Shape("a whole number from 1 to 1000"),
     ] = 3
+    local_barge_in: Annotated[
+        bool,
+        Field(
+            description="Whether a voice that Pickup's own detector hears stops the agent at once,"
+            " without waiting for the model."
+        ),
+        Shape("true or false"),
+    ] = False
+    local_speech_end: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=2,
+            allow_inf_nan=False,
+            description="Seconds of quiet after which Pickup tells the model that the caller has"
+            " ended; 0 leaves that to the model.",
+        ),
+        Shape("a number of seconds from 0 to 2"),
+    ] = 0.0
 
     caller_calls_per_hour: Annotated[
         int,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from agent.drive.socket import Socket
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
-    from agent.events import ModelEvent, SendNote, SendText, SendToolResult
+    from agent.events import EndAudio, ModelEvent, SendNote, SendText, SendToolResult
     from agent.protocols.live import LiveModel
 
 NORMAL_CLOSURE = 1000
@@ -83,7 +83,9 @@ class LiveSession:
         self._runner = self._tasks.start("model", self._run())
         self._wakeup.at(self._protocol.deadline())
 
-    def send(self, command: SendAudio | SendText | SendNote | SendToolResult | CloseModel) -> None:
+    def send(
+        self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio | CloseModel
+    ) -> None:
         """Queue a command; never waits. After the end it goes nowhere and only `unsent` tells of it.
 
         Raises:

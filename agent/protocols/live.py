@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from agent.events import ModelEvent, SendAudio, SendNote, SendText, SendToolResult
+    from agent.events import EndAudio, ModelEvent, SendAudio, SendNote, SendText, SendToolResult
 
 
 class LiveModel(Protocol):
@@ -37,7 +37,7 @@ class LiveModel(Protocol):
         """A frame has come; whatever is in it, this never raises for the peer's mistakes."""
         ...
 
-    def send(self, command: SendAudio | SendText | SendNote | SendToolResult) -> str:
+    def send(self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio) -> str:
         """The frame that says `command`; raises `OwnFault` unless `ready`."""
         ...
 

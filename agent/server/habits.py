@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from agent.call.dead_air import DeadAirOptions
+from agent.call.local_voice import LocalVoiceOptions
 from agent.call.options import CallOptions, UplinkOptions
 from agent.server.prompt import greeting_request
 from agent.server.providers import takes_notes
@@ -26,6 +27,9 @@ def call_options(settings: Settings, agent: AgentFile) -> CallOptions:
         voicemail=_voicemail(agent),
         tells_heard=takes_notes(agent.model or settings.gemini_model),
         dead_air=_silences(agent),
+        local_voice=LocalVoiceOptions(
+            barge_in=settings.local_barge_in, end_after=settings.local_speech_end
+        ),
         uplink=UplinkOptions(),
     )
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
     from agent.events import LineEvent, ModelEvent, TransferOutcome
+    from agent.models.voice import VoiceDetector
     from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
@@ -57,6 +58,7 @@ class LiveCall:
         self._line: MediaStreamLine | None = None
         self._line_is_up = False
         self._model: Sessions | None = None
+        self._detector: VoiceDetector | None = None
         self._tasks = wiring.tasks_of_call(self.id, self._child_failed)
         self._recorder = wiring.recorder(self.id, agent, self._tasks)
         self._machine = wiring.machine(agent, info)
@@ -141,6 +143,7 @@ class LiveCall:
     async def _talk(self) -> str:
         """Join the call's parts and live it to its end; whatever is wrong with them ends this call only."""
         feed = self._session.feed
+        self._session.detector = self._detector = self._wiring.detector(feed)
         feed(self._started())
         tools = await self._wiring.tools(self.agent, self.info)
         effects = self._wiring.effects(self.info, self._tool_failed)
@@ -175,6 +178,8 @@ class LiveCall:
             await asyncio.wait([self._line.ended], timeout=LAST_WORDS)
         if self._model is not None:
             await self._model.close()
+        if self._detector is not None:
+            self._detector.close()
         self._guard.left()
         await self._recorder.write_transcript(self.transcript())
         await self._recorder.close()

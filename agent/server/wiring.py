@@ -18,6 +18,7 @@ from agent.config.settings import is_loopback
 from agent.drive.tasks import Tasks
 from agent.events import ModelReady
 from agent.models.live import LiveSession
+from agent.models.voice import Models as VoiceModels, VoiceDetector
 from agent.server import clock
 from agent.server.admission import Admission
 from agent.server.budget import Ledger, Prices
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
-    from agent.events import AnyEvent, ModelEnded, ModelEvent, OpenModel
+    from agent.events import AnyEvent, ModelEnded, ModelEvent, OpenModel, VoiceDetected
     from agent.server.lines import LineStore
     from agent.server.render import Renderer
     from agent.tools.base import CallInfo, Tool
@@ -61,6 +62,7 @@ class Wiring:
         recording: keep every call's sound, whatever the agents' files say (the demo, the bench).
         admission: whether the model's service has room for new calls.
         verdicts: what models refused.
+        voices: the voice detectors that calls share, one after the other.
         toolkit: makes the tools of each call.
         ledger: what the day's calls have cost.
         opt_outs: the do-not-call list.
@@ -76,6 +78,7 @@ class Wiring:
     recording: bool = False
     admission: Admission = field(default_factory=Admission)
     verdicts: Verdicts = field(default_factory=Verdicts)
+    voices: VoiceModels = field(default_factory=VoiceModels)
     toolkit: Toolkit = field(default_factory=Toolkit)
     ledger: Ledger = field(default_factory=Ledger)
     opt_outs: OptOuts = Nowhere()
@@ -246,6 +249,10 @@ class Wiring:
     ) -> LiveSession:
         protocol, connect = MODELS["gemini"](self.settings, agent, order)
         return LiveSession(protocol, connect, sink, self.wakeups, tasks)
+
+    def detector(self, sink: Callable[[VoiceDetected], None]) -> VoiceDetector:
+        """Whoever hears voices on a call's line."""
+        return VoiceDetector(self.voices, sink)
 
     def tasks_of_call(self, call: str, failed: Callable[[str, BaseException], None]) -> Tasks:
         return Tasks(f"call {call}", failed)

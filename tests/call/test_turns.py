@@ -183,3 +183,18 @@ def test_a_turn_whose_reply_was_never_sent_has_no_times() -> None:
 
 def test_silence_since_ever() -> None:
     assert Turns().caller_last_heard() == pytest.approx(-float("inf"))
+
+
+def test_words_that_are_heard_again_move_what_comes_after_them() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.move(Sign.COMPLETE)
+    turns.caller_voiced(1.5)
+    reply(turns, 2.0, 8000, 24000)
+    turns.own_line("One moment.", 24000, 32000)
+    turns.again(16000, 1600)
+    assert [(turn.start, turn.end) for turn in turns.all] == [
+        (0, 8000),
+        (8000, 25600),
+        (25600, 33600),
+    ]

@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 from agent.audio.resample import Upsample8to16
 from agent.call.options import UplinkOptions
 from agent.call.uplink import Uplink
-from agent.events import Pcm8k, SendAudio, SendText, SendToolResult
+from agent.events import EndAudio, Pcm8k, SendAudio, SendText, SendToolResult
 from tests.call.calls import SILENCE, VOICE
 
 OPTIONS = UplinkOptions()
@@ -249,3 +249,40 @@ def test_an_answer_that_is_not_wanted_any_more_is_not_sent() -> None:
     uplink.unsay(["1", "3"])
     uplink.open()
     assert uplink.due(0.0) == [text, kept]
+
+
+def test_the_callers_end_is_told_behind_what_he_said() -> None:
+    uplink = Uplink(UplinkOptions(), 0.0)
+    for n in range(10):
+        uplink.feed(VOICE, 0.02 * n)
+    uplink.end()
+    uplink.feed(SILENCE, 0.2)
+    uplink.open()
+    told = [command for _, command in drain(uplink, 0.2)]
+    kinds = [type(command) for command in told]
+    assert kinds == [SendAudio, SendAudio, EndAudio, SendAudio]
+    assert uplink.deadline() is None
+
+
+def test_the_callers_end_needs_no_more_sound_to_be_told() -> None:
+    uplink = Uplink(UplinkOptions(), 0.0)
+    uplink.open()
+    uplink.end()
+    assert uplink.deadline() == 0.0
+    assert uplink.due(1.0) == [EndAudio()]
+
+
+def test_a_word_is_heard_again_without_what_was_said_before_it_and_with_its_end() -> None:
+    uplink = Uplink(UplinkOptions(), 0.0)
+    uplink.open()
+    assert not uplink.again_and_end(0.0)
+    now = speak(uplink, 0.0, (VOICE, 1.0), (SILENCE, 2.0))
+    word = now
+    now = speak(uplink, now, (VOICE, 0.4), (SILENCE, 1.0))
+    now = drain(uplink, now)[-1][0] + 1.0
+    assert uplink.again_and_end(word)
+    uplink.feed(SILENCE, now)
+    told = [command for _, command in drain(uplink, now)]
+    again = told[: [type(command) for command in told].index(EndAudio)]
+    seconds = sum(command.pcm.seconds for command in again if isinstance(command, SendAudio))
+    assert 0.8 <= seconds <= 1.0  # what leads in, the word, a fifth of a second

@@ -71,6 +71,8 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "CALL_BUDGET": "0.5",
         "DAY_BUDGET": "20",
         "CARRIER_MINUTE": "0",
+        "LOCAL_BARGE_IN": "true",
+        "LOCAL_SPEECH_END": "0.3",
         "DATABASE_URL": "sqlite:////var/lib/pickup.db",
         "DATA_DIR": "/var/lib/pickup",
         "LOG_LEVEL": "DEBUG",

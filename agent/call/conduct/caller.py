@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import hold, voice
+from agent.call.conduct import hearing, hold, voice
+from agent.call.life import Timer
 from agent.call.turns import Agent
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 def line_audio(call: CallState, event: e.LineAudio, now: float) -> None:
     deaf = call.control.deaf
     voiced = call.uplink.feed(event.pcm, now, deaf=deaf)
+    hearing.listen(call, event.pcm, now)
     if voiced and deaf:
         hold.caller_speaks(call, now)
     elif voiced:
@@ -43,7 +45,10 @@ def caller_activity(call: CallState, event: e.CallerActivity, now: float) -> Non
 
 def caller_interrupts(call: CallState, now: float) -> None:
     """Stop a reply that is generated but not yet heard; while it is generated, the model says `interrupted`."""
-    if call.turns.state is not Agent.SPEAKING and not voice.shielded(call, now):
+    if call.turns.state is Agent.SPEAKING:
+        if call.local.stop is not None:
+            call.timers[Timer.CONFIRM] = call.local.confirm_until(now)
+    elif not voice.shielded(call, now):
         voice.cut(call, now)
 
 

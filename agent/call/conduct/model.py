@@ -9,6 +9,7 @@ from agent.call.conduct import life, voice
 from agent.call.heard_truth import BREATH, IDLE
 from agent.call.hops import Moment
 from agent.call.life import Phase, Timer
+from agent.call.local_voice import LocalVoice
 from agent.call.model_leg import Leg
 from agent.call.turns import Agent, Sign
 from agent.call.uplink import Uplink
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def call_started(call: CallState, event: e.CallStarted, now: float) -> None:
     call.uplink = Uplink(call.options.uplink, now)
+    call.local = LocalVoice(call.options.local_voice, now)
     open_model(call, now)
     call.timers[Timer.ANSWER] = now + call.options.answer_within
     if call.own.disclosure is not None:

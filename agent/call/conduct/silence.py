@@ -31,7 +31,8 @@ def drop_silence(call: CallState, now: float) -> None:
 
 def weather(call: CallState, now: float) -> Air | None:
     """What silence is judged by; None where nobody is expected to speak, or another timer watches for it."""
-    watched = Timer.SPEAK in call.timers or call.control.nobody_waits
+    stopped = call.local.stop is not None
+    watched = Timer.SPEAK in call.timers or call.control.nobody_waits or stopped
     if call.phase is not Phase.TALKING or watched:
         return None
     left = call.downlink.sound_left(now)

@@ -69,6 +69,7 @@ def cut(call: CallState, now: float) -> None:
     """Barge-in: stop the voice at once and remember what was heard of it."""
     if not call.downlink.unheard(now) or call.control.machine:
         return
+    call.local.confirmed()
     silence(call, now)
     call.air.caller_spoke()
     call.metrics.barge_ins += 1
@@ -83,6 +84,8 @@ def silence(call: CallState, now: float) -> None:
     if call.downlink.unheard(now):
         life.keep_heard(call, now, everything=True)
         call.out.extend(call.downlink.cut(now))
+        call.local.stop = None
+        call.timers.pop(Timer.CONFIRM, None)
         call.turns.cut(call.downlink.position)
         call.truth.cut(call.turns.current)
 

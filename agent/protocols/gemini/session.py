@@ -28,6 +28,7 @@ from agent.events import (
     AgentSaid,
     CallerActivity,
     CallerSaid,
+    EndAudio,
     GenerationComplete,
     Interrupted,
     ModelAudio,
@@ -90,6 +91,7 @@ AUDIO_OUT_RATES = frozenset({24000})
 """Hertz that we accept; another rate would be heard at the wrong pitch."""
 
 _AUDIO_HEAD = '{"realtimeInput":{"audio":{"data":"'
+_AUDIO_END = '{"realtimeInput":{"audioStreamEnd":true}}'
 _AUDIO_TAIL = f'","mimeType":"{AUDIO_IN}"}}}}}}'
 
 # ---- how it ends -----------------------------------------------------------------------------------------------------
@@ -318,7 +320,7 @@ class GeminiSession:
 
     # ---- to the model ----
 
-    def send(self, command: SendAudio | SendText | SendNote | SendToolResult) -> str:
+    def send(self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio) -> str:
         """The frame that says `command`.
 
         Raises:
@@ -332,6 +334,8 @@ class GeminiSession:
             frame = f"{_AUDIO_HEAD}{b2a_base64(command.pcm, newline=False).decode()}{_AUDIO_TAIL}"
         elif isinstance(command, SendText):
             kind, frame = "text", self._text(command.text)
+        elif isinstance(command, EndAudio):
+            kind, frame = "audioStreamEnd", _AUDIO_END
         elif isinstance(command, SendNote):
             kind, frame = "note", _content(command.text, complete=False)
         else:

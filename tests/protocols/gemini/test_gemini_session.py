@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from agent.errors import Fate, OwnFault, UserError
 from agent.events import (
+    EndAudio,
     Interrupted,
     ModelAudio,
     ModelEnded,
@@ -212,6 +213,10 @@ def test_a_note_is_a_turn_that_is_not_complete() -> None:
     }
 
 
+def test_the_callers_end_is_the_end_of_the_audio_stream() -> None:
+    assert json.loads(ready().send(EndAudio())) == {"realtimeInput": {"audioStreamEnd": True}}
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_google_genai_accepts_every_frame(model: str) -> None:
     options = GeminiOptions(
@@ -222,6 +227,7 @@ def test_google_genai_accepts_every_frame(model: str) -> None:
     session = ready(options)
     judged(session.send(SendText("Hello")))
     judged(session.send(SendNote("(The caller heard nothing.)")))
+    judged(session.send(EndAudio()))
     judged(session.send(SendAudio(Pcm16k(bytes(640)))))
     session.receive(b'{"toolCall": {"functionCalls": [{"id": "fc-1", "name": "end_call"}]}}', 2.0)
     read = judged(session.send(SendToolResult("fc-1", "end_call", {"status": "ok"})))
