@@ -8,7 +8,7 @@ from agent.call.keypad import Keypad
 
 if TYPE_CHECKING:
     from agent.call.options import OwnLine
-    from agent.events import TransferAfterGoodbye
+    from agent.events import Effect, TransferAfterGoodbye
 
 
 class Control:
@@ -25,6 +25,7 @@ class Control:
         keypad: the caller's keys.
         to_press: keys that the agent presses next.
         sends_digits: whether the line presses keys by itself.
+        deferred: effects of tools that finished while no line was there.
         secretive: whether anything in this call is kept out of its record.
     """
 
@@ -39,6 +40,7 @@ class Control:
         self.keypad = Keypad()
         self.to_press = ""
         self.sends_digits = False
+        self.deferred: list[Effect] = []
         self.secretive = False
 
     @property

@@ -275,3 +275,36 @@ def test_a_provider_that_says_the_call_is_over_is_believed() -> None:
     bench = away()
     bench.tell(e.CallAbandoned("caller_hung_up"))
     assert bench.ended("caller_hung_up")
+
+
+def test_a_goodbye_that_is_said_before_the_caller_is_back_ends_the_call_once_he_heard_it() -> None:
+    bench = away()
+    bench.tell(e.TransferEnded("busy"))
+    bench.answer(1.0, "Nobody is there. Goodbye.", complete=False)
+    bench.tell(e.ToolCalled("2", "end_call", {}))
+    bench.tell(e.ToolFinished("2", "end_call", {}, e.EndAfterGoodbye()))
+    bench.tell(e.GenerationComplete())
+    bench.run(0.5)
+    assert bench.ended(None)
+    bench.connect(2)
+    bench.run(0.9)
+    assert bench.ended(None)
+    bench.run(0.2)
+    bench.tell(e.TurnComplete())
+    assert bench.ended("agent_hung_up")
+    assert bench.machine.turns.lines(100.0)[-1].heard == "Nobody is there. Goodbye."
+
+
+def test_what_a_model_out_of_its_mind_wants_while_nobody_is_there_is_bounded() -> None:
+    bench = away()
+    bench.tell(e.TransferEnded("busy"))
+    for n in range(9):
+        bench.tell(e.ToolCalled(f"k{n}", "send_digits", {"digits": str(n)}))
+        bench.tell(e.ToolFinished(f"k{n}", "send_digits", {}, e.PressKeys(str(n))))
+    bench.tell(e.TurnComplete())
+    bench.connect(2)
+    bench.run(3.0)
+    pressed = [line for line in bench.machine.turns.lines(100.0) if line.text == "(keys)"]
+    assert sum((line.end or 0.0) - (line.start or 0.0) for line in pressed) == pytest.approx(
+        1.6, abs=0.05
+    )

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import life, transfer
+from agent.call.conduct import life, tools, transfer
 from agent.call.life import Phase, Signal, Timer
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
     call.control.sends_digits = event.sends_digits
     life.go(call, Signal.LINE_STARTED, now)
     transfer.say_what_was_unsaid(call, now)
+    tools.line_is_there(call, now)
 
 
 def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from agent.call.state import CallState, Handler
 
 
+MOST_DEFERRED = 8
+"""Effects that wait for a line; more are dropped, newest first: a model that asks for so many is out of its mind."""
+
+
 def tool_called(call: CallState, event: e.ToolCalled, now: float) -> None:
     call.air.tool(now, called=True)
     carry(call, call.tools.called(event))
@@ -34,8 +38,19 @@ def tool_finished(call: CallState, event: e.ToolFinished, now: float) -> None:
     counts, commands = call.tools.finished(event)
     carry(call, commands)
     call.metrics.tools = call.tools.answered
-    if counts and event.effect is not None and call.phase in {Phase.TALKING, Phase.ENDING}:
+    if not counts or event.effect is None:
+        return
+    if call.phase in {Phase.TALKING, Phase.ENDING}:
         EFFECTS[type(event.effect)](call, event.effect, now)
+    elif len(call.control.deferred) < MOST_DEFERRED:  # no caller is there yet, or again
+        call.control.deferred.append(event.effect)
+
+
+def line_is_there(call: CallState, now: float) -> None:
+    """What tools wanted while no line was there is done now, in order."""
+    deferred, call.control.deferred = call.control.deferred, []
+    for effect in deferred:
+        EFFECTS[type(effect)](call, effect, now)
 
 
 def end_after_goodbye(call: CallState, effect: e.EndAfterGoodbye, now: float) -> None:
