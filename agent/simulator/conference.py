@@ -88,6 +88,8 @@ class Conference:
         """Keep a call in until it leaves, its person hangs up, or the conference ends."""
         me = self._join(program, room)
         program.pick_up()
+        if room.wait and self.status == "init":
+            await program.hear(room.wait)
         talk_s = program.ground.phone.talk_s
         hangs_up_at = float("inf")
         if talk_s is not None:

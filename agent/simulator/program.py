@@ -284,6 +284,15 @@ class Program:
             return None
         return await self.document(verb.action, {"Digits": digits})
 
+    async def hear(self, url: str) -> None:
+        """Let the phone hear what a document plays, once; what is wrong with it is noticed."""
+        try:
+            for verb in await self.document(url):
+                if isinstance(verb, twiml.Say | twiml.Play):
+                    await self._speak(verb)
+        except WebhookFailed as failure:
+            self.ground.report.notices.append(failure.notice)
+
     async def _speak(self, verb: twiml.Say | twiml.Play) -> None:
         """Speak a text, or fetch what <Play> names as Twilio would before the caller hears it."""
         ground = self.ground

@@ -77,7 +77,7 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
     "Dial": frozenset({"action", "method", "timeout", "callerId", "answerOnBridge", "timeLimit"}),
     "Gather": frozenset({"action", "method", "numDigits", "timeout", "finishOnKey", "input"}),
     "Connect": frozenset({"action", "method"}),
-    "Stream": frozenset({"url", "name", "track", "statusCallback", "statusCallbackMethod"}),
+    "Stream": frozenset({"url", "name", "track"}),
     "Parameter": frozenset({"name", "value"}),
     "Number": _PARTY | {"sendDigits"},
     "Sip": _PARTY | {"username", "password"},
@@ -216,9 +216,7 @@ def _room(element: Element, base_url: str) -> Room:
     name = (element.text or "").strip()
     if not name or len(name) > ROOM_NAME_MAX:
         raise TwimlError(13212, f"<Conference>: a name of 1 to {ROOM_NAME_MAX} characters")
-    if wait := element.get("waitUrl"):
-        _absolute(base_url, wait)
-    callback = element.get("statusCallback")
+    wait, callback = element.get("waitUrl"), element.get("statusCallback")
     return Room(
         name=name,
         starts=_flag(element, "startConferenceOnEnter", default=True),
@@ -226,6 +224,7 @@ def _room(element: Element, base_url: str) -> Room:
         muted=_flag(element, "muted", default=False),
         most=_whole(element, "maxParticipants", 250, range(2, 251)),
         label=element.get("participantLabel", ""),
+        wait=_absolute(base_url, wait) if wait else "",
         status_callback=_absolute(base_url, callback) if callback else "",
         events=_events(element, ROOM_EVENTS),
     )

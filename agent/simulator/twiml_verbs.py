@@ -81,6 +81,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         starts, ends: `startConferenceOnEnter`, `endConferenceOnExit`.
+        wait: asked for what is heard until the conference starts; empty: nothing of the customer's.
         events: those that are told to `status_callback`: start, end, join, leave, mute, hold.
     """
 
@@ -90,6 +91,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     muted: bool = False
     most: int = 250
     label: str = ""
+    wait: str = ""
     status_callback: str = ""
     events: frozenset[str] = frozenset()
 

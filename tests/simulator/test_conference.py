@@ -147,6 +147,26 @@ async def test_a_caller_moves_from_the_agent_into_the_conference_and_hangs_up_th
     assert report.violations == []
 
 
+@pytest.mark.parametrize(
+    ("music", "heard", "codes"),
+    [("<Play>/media</Play>", "/media", [11200]), (None, "", [11200])],
+)
+@pytest.mark.slow
+async def test_who_waits_hears_what_the_wait_url_plays(
+    music: str | None, heard: str, codes: list[int]
+) -> None:
+    given = documents(room("waitUrl='/twilio/music'"), "")
+    if music is not None:
+        given["/twilio/music"] = music
+    async with world(given) as w:
+        report, record = await w.call(max_seconds=0.5)
+    assert [text.removeprefix(w.server.url) for text in record.happened("heard")] == (
+        [heard] if heard else []
+    )
+    assert [notice.code for notice in report.notices] == codes  # no audio there, or no document
+    assert record.hung_up_by == "person"
+
+
 @pytest.mark.slow
 async def test_a_full_conference_takes_nobody() -> None:
     async with world(documents(room("maxParticipants='2'"), "")) as w:

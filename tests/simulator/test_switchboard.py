@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from twilio.base.exceptions import TwilioRestException
 
-from agent.simulator.callee import Callee, KeyPress, parse
+from agent.simulator.callee import Callee, parse
 from agent.simulator.cdr import FINAL, CallRecord
 from agent.simulator.clock import now
+from agent.simulator.phone import KeyPress
 from tests.simulator.customer import CONNECT, Socket
 from tests.simulator.world import ACCOUNT, EVENTS, US, World, world
 

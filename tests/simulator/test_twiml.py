@@ -121,6 +121,7 @@ def test_a_loopback_server_may_use_plain_ws_because_it_can_have_no_certificate()
             f"<Connect><Stream url='/m'><Parameter name='a' value='{'x' * 499}'/></Stream></Connect>",
         ),
         (12200, "<Connect><Stream url='/m' bitrate='8000'/></Connect>"),
+        (12200, "<Connect><Stream url='/m' statusCallback='/s'/></Connect>"),
         (31920, "<Connect><Stream url='wss://h/m?token=1'/></Connect>"),
         (31922, "<Connect><Stream url='https://h/m'/></Connect>"),
         (31922, "<Connect><Stream url='ws://h/m'/></Connect>"),
