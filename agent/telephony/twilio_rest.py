@@ -20,7 +20,7 @@ from twilio.rest import Client
 from yarl import URL
 
 from agent.errors import CarrierRefused, CarrierSilent
-from agent.protocols.twilio.outbound import call_parameters, refusal
+from agent.protocols.twilio.outbound import UNREACHED, call_parameters, refusal
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -125,6 +125,12 @@ class TwilioCalls:
             if call._from == order.caller_id and call.date_created and call.date_created >= after
         )
         return next(ours, None)
+
+    async def unreached(self, call_id: str) -> str | None:
+        """The `end_reason` of a call that is over and that nobody took; None where it goes on, or somebody did."""
+        with _translated():
+            call = await self._client.calls(call_id).fetch_async()
+        return UNREACHED.get(str(call.status))
 
     async def redirect(self, call_id: str, twiml: str) -> bool:
         """Have a live call do something else; its media stream ends. False where it is over."""

@@ -151,6 +151,25 @@ async def test_an_earlier_call_or_somebody_else_s_is_not_ours(
     assert await twilio.find(ORDER, NOW - 5) is None
 
 
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("busy", "caller_busy"),
+        ("no-answer", "no_answer"),
+        ("failed", "call_failed"),
+        ("completed", None),
+        ("canceled", None),
+        ("ringing", None),
+    ],
+)
+async def test_a_call_that_nobody_took_is_known_from_one_that_may_have_been(
+    status: str, reason: str | None, account: Account, twilio: TwilioCalls
+) -> None:
+    account.status, account.body = 200, account.made(status=status)
+    assert await twilio.unreached(CALL) == reason
+    assert account.asked[0][:2] == ("GET", f"/2010-04-01/Accounts/{ACCOUNT}/Calls/{CALL}.json")
+
+
 async def test_a_call_is_ended_and_redirected(account: Account, twilio: TwilioCalls) -> None:
     account.status = 200
     assert await twilio.hang_up(CALL)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 EVENTS = ("initiated", "ringing", "answered", "completed")
 """What the status callback is told of; `completed` stands for every ending."""
 
+UNREACHED = {"busy": "caller_busy", "no-answer": "no_answer", "failed": "call_failed"}
+"""`status` values of a call that is over and that nobody took, and their `end_reason` (Twilio: call status values)."""
+
 DETECTION_SECONDS = 30
 """How long an answering machine is listened to; Twilio takes 3 to 59."""
 

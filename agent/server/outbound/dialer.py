@@ -54,6 +54,7 @@ class Carrier(Protocol):
 
     async def place(self, order: CallOrder) -> str: ...
     async def find(self, order: CallOrder, since: float) -> str | None: ...
+    async def unreached(self, call_id: str) -> str | None: ...
     async def hang_up(self, call_id: str) -> bool: ...
 
 
@@ -324,9 +325,18 @@ class Dialer:
                 await self._not_now(attempt, self._wall())
                 self.stir()
                 return
-        if self._board.call_id_of(_live_id(attempt)) is None:
-            await self._hang_up(call_id or "")
-            await self._write(lambda: self._ended(attempt, "crash", self._wall(), None))
+        if call_id is None or self._board.call_id_of(_live_id(attempt)) is not None:
+            return
+        try:
+            reason = await self._carrier.unreached(call_id)
+        except CarrierRefused as error:
+            log.warning("a try is not cleared up yet", order=attempt.id, why=str(error))
+            return
+        if reason is not None:
+            await self._over(attempt, reason, answered=False)
+            return
+        await self._hang_up(call_id)
+        await self._write(lambda: self._ended(attempt, "crash", self._wall(), None))
 
     async def _adopt_live(self, caller: Caller) -> bool:
         """The webhook of a call that another process placed came here: live it here."""
