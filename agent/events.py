@@ -422,12 +422,18 @@ class SendNote(Command, frozen=True, tag="send_note"):
 
 
 class SendToolResult(Command, frozen=True, tag="send_tool_result", omit_defaults=True):
-    """The answer to one tool call; exactly one per call that was not cancelled. `secret`: no record has it."""
+    """The answer to one tool call; exactly one per call that was not cancelled.
+
+    Attributes:
+        secret: no record has it.
+        silent: the model shall know it and not speak about it, where it can be asked that (Live API: `scheduling`).
+    """
 
     id: str
     name: str
     response: dict[str, Any]
     secret: bool = False
+    silent: bool = False
 
 
 class EndAudio(Command, frozen=True, tag="end_audio"):

@@ -72,7 +72,8 @@ class ToolCalls:
                 self._answer_to[orphan] = event.id
                 return []
         if wish in self._running.values():
-            return [self._answer(event.id, event.name, STILL_RUNNING)]
+            answer = self._answer(event.id, event.name, STILL_RUNNING)
+            return [msgspec.structs.replace(answer, silent=True)]
         started = event.id
         while started in self._running:  # an id of a session that is gone, or none
             started += "+"

@@ -248,7 +248,9 @@ class GeminiSession:
         self.faults = Faults()
         self._setup = setup_message(options, endpoint, without)
         self._scheduling = None if "tool_scheduling" in without else options.tool_scheduling
-        self._greets_by = row_for(options.model, endpoint).greets_by
+        row = row_for(options.model, endpoint)
+        self._hushes = row.scheduling and "tool_scheduling" not in without
+        self._greets_by = row.greets_by
         self._state = State.IDLE
         self._since = 0.0  # when this state began
         self._samples = Samples()
@@ -356,7 +358,9 @@ class GeminiSession:
         response: dict[str, Any] = {"name": result.name, "response": result.response}
         if result.id:
             response["id"] = result.id
-        if self._scheduling is not None:
+        if result.silent and self._hushes:
+            response["scheduling"] = "SILENT"
+        elif self._scheduling is not None:
             response["scheduling"] = self._scheduling
         return _json({"toolResponse": {"functionResponses": [response]}})
 

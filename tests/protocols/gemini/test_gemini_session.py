@@ -274,6 +274,17 @@ def test_scheduling_goes_when_the_setup_goes_without_it() -> None:
     assert "scheduling" not in session.send(SendToolResult("1", "end_call", {}))
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_an_answer_that_wants_no_words_says_so_where_the_model_can_be_asked(model: str) -> None:
+    options = GeminiOptions(model=model, system_instruction="")
+    for left_out in ((), ("tool_scheduling",)):
+        session = ready(options, without=left_out)
+        call_tool(session, id="1", name="book")
+        said = session.send(SendToolResult("1", "book", {}, silent=True))
+        hushed = MODELS[model].scheduling and not left_out
+        assert ('"scheduling":"SILENT"' in said.replace(" ", "")) is hushed
+
+
 # ---- the states ------------------------------------------------------------------------------------------------------
 
 
