@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,12 +17,14 @@ from twilio.base.exceptions import TwilioRestException
 from twilio.request_validator import RequestValidator
 from twilio.rest import Client
 
+from agent.errors import CarrierRefused
+from agent.protocols.door import CallOrder
 from agent.protocols.twilio.webhook import Form, Signatures, incoming_call
 from agent.simulator.callee import Callee, Directory
 from agent.simulator.caller import CallerOptions, run_caller
 from agent.simulator.network import NetworkOptions
-from agent.simulator.rest import serving as twilio_serving
-from agent.telephony.twilio_rest import HttpClient
+from agent.simulator.rest import TwilioStandIn, serving as twilio_serving
+from agent.telephony.twilio_rest import Credentials, HttpClient, calls
 from tests.cli.twilio_emulator import ACCOUNT, NUMBER, TOKEN, Emulator, emulated, installed
 from tests.simulator.customer import serving
 
@@ -141,3 +144,53 @@ async def test_both_webhooks_of_an_incoming_call_read_the_same_to_our_server(
         other.direction,
         other.account_sid,
     )
+
+
+ORDER = CallOrder("o1", CALLEE, NUMBER, detect_machine=False)
+
+
+async def driven(given: Credentials, public_url: str, up: Callable[[str], Awaitable[None]]) -> str:
+    """What our own driver does with a call, the same at every Twilio; `up` waits until it is answered."""
+    began = time.time()
+    async with calls(given, public_url) as rest:
+        sid = await rest.place(ORDER)
+        assert await rest.find(ORDER, began) == sid
+        assert await rest.find(ORDER, began + 3600) is None
+        await up(sid)
+        assert await rest.redirect(sid, TWIML)
+        assert await rest.hang_up(sid)
+    async with calls(given._replace(secret="wrong"), public_url) as rest:
+        with pytest.raises(CarrierRefused) as refused:
+            await rest.place(ORDER)
+    assert refused.value.reason == "carrier_denied"
+    return sid
+
+
+async def test_our_driver_places_finds_moves_and_ends_calls_at_both(emulator: Emulator) -> None:
+    async def at_once(_: str) -> None:
+        """Theirs is never answered, and may be moved all the same."""
+
+    async def in_time(sid: str) -> None:
+        await answered(twilio, sid)
+
+    documents = {"/twilio/status": "", "/twilio/voice": "<Pause length='60'/>"}
+    async with (
+        serving(documents) as server,
+        twilio_serving(OPTIONS, Directory({CALLEE: Callee(talk_s=None)})) as twilio,
+    ):
+        theirs = Credentials(emulator.origin, ACCOUNT, ACCOUNT, TOKEN)
+        await driven(theirs, server.url, at_once)
+        ours = theirs._replace(origin=twilio.origin)
+        sid = await driven(ours, server.url, in_time)
+        await twilio.network.settled(sid)
+        async with calls(ours, server.url) as rest:
+            assert not await rest.hang_up(sid)  # theirs ends a call as often as one likes
+            assert not await rest.redirect(sid, TWIML)
+        ends = [form["CallStatus"] for path, form, _ in server.posts if path == "/twilio/status"]
+    assert ends.count("completed") == 2
+
+
+async def answered(twilio: TwilioStandIn, sid: str) -> None:
+    async with asyncio.timeout(5):
+        while twilio.network.calls[sid].record.status != "in-progress":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
