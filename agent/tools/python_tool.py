@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from datetime import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints, overload
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints, overload
 
 import msgspec
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["CallInfo", "PythonFunction", "ToolFailed", "make_tool", "read_function", "tool"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+HH_MM = re.compile(r"[0-9]{2}:[0-9]{2}")
 
 MARK = "__pickup_tool__"
 
@@ -101,7 +104,7 @@ class PythonFunction(msgspec.Struct, frozen=True):
             ToolFailed: the hints cannot be made of what the model sent.
         """
         try:
-            bound = msgspec.convert(args, self.arguments, str_keys=True)
+            bound = msgspec.convert(self._timed(args), self.arguments, str_keys=True)
         except msgspec.ValidationError as error:
             raise ToolFailed(f"{self.declaration.name} was not called right: {error}.") from None
         given = {key: getattr(bound, key) for key in self.arguments.__struct_fields__}
@@ -109,6 +112,20 @@ class PythonFunction(msgspec.Struct, frozen=True):
         if self.info:
             given[self.info] = info
         return partial(self.function, **given)
+
+    def _timed(self, args: dict[str, Any]) -> dict[str, Any]:
+        """The arguments with a time of day in full: people and models leave the seconds out (RFC 3339 wants them)."""
+        times = {
+            field.encode_name
+            for field in msgspec.structs.fields(self.arguments)
+            if time in (field.type, *get_args(field.type))
+        }
+        return {
+            key: f"{value}:00"
+            if key in times and isinstance(value, str) and HH_MM.fullmatch(value)
+            else value
+            for key, value in args.items()
+        }
 
 
 def is_marked(function: object) -> bool:

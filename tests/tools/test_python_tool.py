@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, time
 from enum import Enum
 from typing import Annotated, Any, Literal, TypedDict
 
@@ -128,6 +128,27 @@ async def test_a_function_gets_what_its_hints_say_and_its_answer_is_plain() -> N
         "speed": "slow",
         "extra": None,
     }
+
+
+@pytest.mark.parametrize("said", ["09:30", "09:30:00"])
+async def test_a_time_of_day_may_come_without_its_seconds(said: str) -> None:
+    @tool(reads_only=True)
+    def remind(at: time, or_at: time | None = None, text: str = "") -> str:
+        """Remind somebody.
+
+        Args:
+            at: when.
+            or_at: or then.
+            text: of what.
+        """
+        return f"{at!r} {or_at!r} {text}"
+
+    made = make_tool(read_function(remind), INFO, Threads())
+    answer = await made.run({"at": said, "or_at": said, "text": "09:30"})
+    time_of_day = "datetime.time(9, 30)"
+    assert answer.response["result"] == f"{time_of_day} {time_of_day} 09:30"
+    with pytest.raises(ToolFailed, match="remind was not called right"):
+        await made.run({"at": "half nine"})
 
 
 async def test_what_hints_refuse_and_schemas_cannot_say_is_a_sentence_too() -> None:
