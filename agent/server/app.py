@@ -19,7 +19,7 @@ from agent.server.budget import Ledger
 from agent.server.clock import wall
 from agent.server.door import STRANGERS, Door
 from agent.server.health import Health
-from agent.server.journal import DatabaseJournal
+from agent.server.journal import DatabaseJournal, Unknowns
 from agent.server.ledger import keep_ledger
 from agent.server.library import Libraries
 from agent.server.lines import LineStore
@@ -140,6 +140,7 @@ class Building:
             for agent in known:
                 wiring.prepare(agent)
             tasks.start("documents", libraries.prepare(known))
+            tasks.start("unknown outcomes", Unknowns(stores.effects, wall).watch())
             try:
                 yield
             finally:

@@ -60,6 +60,7 @@ class LiveCall:
         self._model: Sessions | None = None
         self._detector: VoiceDetector | None = None
         self._tasks = wiring.tasks_of_call(self.id, self._child_failed)
+        self._effects = wiring.effects(info, self._tool_failed)
         self._recorder = wiring.recorder(self.id, agent, self._tasks)
         self._machine = wiring.machine(agent, info)
         self._session = CallSession(
@@ -146,10 +147,9 @@ class LiveCall:
         self._session.detector = self._detector = self._wiring.detector(feed)
         feed(self._started())
         tools = await self._wiring.tools(self.agent, self.info)
-        effects = self._wiring.effects(self.info, self._tool_failed)
         deadline = self.agent.limits.tool_seconds
         self._session.tools = Toolbox(
-            tools, feed, self._tasks, self._tool_failed, effects, deadline=deadline
+            tools, feed, self._tasks, self._tool_failed, self._effects, deadline=deadline
         )
         model = self._wiring.model(self.agent, tools, self._feed, self._tasks)
         self._model = self._session.model = model
@@ -236,6 +236,7 @@ class LiveCall:
             **of_model,
             "cost_usd": round(self._guard.cost(), 4),
             "turns": self.transcript()["turns"],
+            "unknown_outcomes": self._effects.unknown,
             "unrecorded_ms": round(self._recorder.lost_ms, 1),
         }
 

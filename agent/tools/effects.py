@@ -104,6 +104,9 @@ class Effects:
         journal: where it is written.
         tasks: own what has begun; they outlive the call.
         failed: told of a result that could not be written.
+
+    Attributes:
+        unknown: names of the tools that may have done something, one for each time.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class Effects:
         tasks: Tasks,
         failed: Callable[[str, BaseException], None],
     ) -> None:
+        self.unknown: list[str] = []
         self._call = call
         self._journal = journal
         self._tasks = tasks
@@ -209,6 +213,8 @@ class Effects:
         known = not task.cancelled() and not isinstance(error, OutcomeUnknown)
         if known:
             self._times[wish] = self._times.get(wish, 0) + 1
+        else:
+            self.unknown.append(wish.partition(" ")[0])
         if wish in self._unattended:
             self._unattended.discard(wish)
             if known and error is None:

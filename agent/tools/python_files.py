@@ -10,13 +10,13 @@ import importlib
 import inspect
 import sys
 import traceback
-from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import SourceFileLoader
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from agent.errors import UserError
 from agent.tools.python_tool import is_marked, read_function
+from agent.tools.threads import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,11 +139,11 @@ def _foreign(work: Callable[[], T], what: str) -> T:
     Raises:
         UserError: it raised something; the text says what, and where.
     """
-    with ThreadPoolExecutor(1) as alone:
-        running = alone.submit(work)
-        error = running.exception()
-    if error is None:
-        return running.result()
+    outcome: Outcome[T] = Outcome()
+    with outcome:
+        outcome.result = work()
+    if (error := outcome.error) is None:
+        return outcome.result
     where = what
     for frame in traceback.extract_tb(error.__traceback__):
         if frame.filename == what:

@@ -58,7 +58,7 @@ class Threads:
     def _work(
         self, loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], work: Callable[[], T]
     ) -> None:
-        outcome: _Outcome[T] = _Outcome()
+        outcome: Outcome[T] = Outcome()
         with outcome:
             outcome.result = work()
 
@@ -70,8 +70,13 @@ class Threads:
             loop.call_soon_threadsafe(tell)
 
 
-class _Outcome(Generic[T]):
-    """What a function returned, or raised: all of it belongs to the one who waits, nothing to the thread."""
+class Outcome(Generic[T]):
+    """What somebody else's function returned, or raised: all of it belongs to the one who asks, nothing to the thread.
+
+    Attributes:
+        result: what it returned.
+        error: what it raised, None where it did not.
+    """
 
     result: T
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 DEADLINE = 10.0
 """Seconds that a tool may take where neither it nor the agent's file says."""
 
+LONGEST_ERROR = 2_000
+"""Characters of a failure's words; a sentence is enough."""
+
 AT_ONCE = 16
 """Tools of one call that may run at once; one more is refused with an error that the model can say."""
 
@@ -121,4 +124,4 @@ class Toolbox:
         return ToolFinished(command.id, command.name, response, answer.effect)
 
     def _error(self, command: StartTool, message: str) -> None:
-        self._sink(ToolFinished(command.id, command.name, {"error": message}))
+        self._sink(ToolFinished(command.id, command.name, {"error": message[:LONGEST_ERROR]}))

@@ -12,10 +12,11 @@ from agent.config.agent_yaml import parse_agent
 from agent.config.settings import Settings
 from agent.errors import ToolFailed
 from agent.server import toolkit as room
-from agent.server.journal import DatabaseJournal
+from agent.server.journal import DatabaseJournal, Unknowns
 from agent.server.toolkit import BUILT_IN, Ports, Toolkit
 from agent.storage.database import Database
 from agent.storage.effects import Effects
+from agent.storage.records import CallRecord, Records, State
 from agent.tools.base import CallInfo
 from agent.tools.effects import Done, Unknown
 from agent.tools.http_tool import HttpTool
@@ -97,6 +98,44 @@ async def test_a_module_that_takes_long_to_load_costs_the_call_only_itself(
         assert await names(kit, "python: slow", "end_call") == ["end_call"]
     gate.set()
     assert [line["why"] for line in logs] == ["Desk, slow: not there after 0.05 s"]
+
+
+async def test_what_nobody_knows_the_outcome_of_is_told_once(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'pickup.db'}"
+    records = await Records.open(url)
+    database = records.database
+    try:
+        effects = Effects(database)
+        for call, state in (("lives", State.ANSWERED), ("crashed", State.CRASHED)):
+            await records.create(call_record(call, state=state))
+            await effects.begin(call, "1", "book", 1_700_000_000.0)
+            await effects.begin(call, "2", "book", 1_600_000_000.0)
+            await effects.begin(call, "3", "look", 1_700_000_000.0)
+            await effects.finish(call, "3", {}, 1_700_000_001.0)
+        unknowns = Unknowns(effects, lambda: 1_700_000_060.0)
+        with structlog.testing.capture_logs() as logs:
+            await unknowns.look()
+            await unknowns.look()
+        assert [(line["call"], line["tool"], line["key"]) for line in logs] == [
+            ("crashed", "book", "1")
+        ]
+    finally:
+        await records.close()
+
+
+def call_record(call: str, *, state: State) -> CallRecord:
+    return CallRecord(
+        id=call,
+        provider="twilio",
+        provider_call_id=call,
+        instance="1",
+        alive_until=1_700_000_000.0,
+        direction="inbound",
+        agent="Desk",
+        started_at=1_700_000_000.0,
+        version="0",
+        state=state,
+    )
 
 
 HTTP = """tools:
