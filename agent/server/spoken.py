@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.protocols.door import Say, Transfer
 
@@ -22,6 +22,18 @@ def said(what: Literal["busy", "trouble"], agent: AgentFile | None = None) -> Sa
     if own is None or agent is None:
         return Say(SPOKEN[what])
     return Say(own, agent.language)
+
+
+class Amends(NamedTuple):
+    """What a caller gets for trouble of ours: a person, where the agent's file names one, or words."""
+
+    fallback: str | None = None
+    words: Say = Say(SPOKEN["trouble"])
+
+
+def amends(agent: AgentFile) -> Amends:
+    """What this agent's callers get."""
+    return Amends(agent.fallback_number, said("trouble", agent))
 
 
 def closed(agent: AgentFile, wall: float) -> Say | Transfer | None:

@@ -20,7 +20,7 @@ from agent.server.admission import Breaker
 from agent.server.caller_caps import CallerCaps
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
-from agent.server.spoken import closed, said
+from agent.server.spoken import Amends, amends, closed, said
 from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Switchboard:
         self._caps = CallerCaps(wiring.settings.caller_calls_per_hour)
         self._places: dict[str, Place] = {}
         self._orders: dict[str, Place] = {}  # calls of ours whose provider's id is not known yet
-        self._ended: dict[str, tuple[str, str | None]] = {}
+        self._ended: dict[str, tuple[str, Amends]] = {}
         self.metrics.breaker.set_function(lambda: BREAKER[self._breaker()])
 
     @property
@@ -171,12 +171,12 @@ class Switchboard:
         place = self._places.get(caller.call_id)
         if place is None:
             ended = self._ended.get(caller.call_id)
-            reason, fallback = ended or (await self._register.end_reason(caller.call_id), None)
-            return _after(_untaken(reason, caller), fallback)
+            reason, owed = ended or (await self._register.end_reason(caller.call_id), Amends())
+            return _after(_untaken(reason, caller), owed)
         call, leg = place.call, caller.leg or place.call.leg
         if leg == 0 or leg > call.leg:
             call.abandon("no_start")  # it never came: another one would not either
-            return _after("no_start", call.agent.fallback_number)
+            return _after("no_start", amends(call.agent))
         if leg == call.leg:  # else this is told twice, and a later stream is on
             if caller.dialled:
                 _transfer_ended(call, caller)
@@ -287,7 +287,7 @@ class Switchboard:
         if call.reason or place.caller.call_id not in self._places:
             if place.caller.order:
                 return HangUpNow()  # who is called by us has nothing to be sorry to hear
-            verdict = _after(call.reason, call.agent.fallback_number, spoken=False)
+            verdict = _after(call.reason, amends(call.agent), spoken=False)
             out_of_room = call.reason == "model_lost" and self._breaker() is not Breaker.CLOSED
             return said("busy", call.agent) if out_of_room and isinstance(verdict, Say) else verdict
         return self._join(place, leg)
@@ -295,7 +295,7 @@ class Switchboard:
     async def _again(self, place: Place, leg: int) -> Verdict:
         await asyncio.sleep(0)  # let the machine hear that its line is gone
         if place.call.reason or place.caller.call_id not in self._places:
-            return _after(place.call.reason, place.call.agent.fallback_number)
+            return _after(place.call.reason, amends(place.call.agent))
         if place.call.away is not None:
             return transfers.put_through(
                 place.call.agent, place.call.away, place.caller.call_id, leg - 1
@@ -344,8 +344,11 @@ class Switchboard:
     # ---- calls
 
     def _take(self, caller: Caller, agent: AgentFile) -> Place:
-        agent = with_variables(agent, fitting(agent, caller.brought), must=False)
-        info = CallInfo(self._wiring.new_id(), agent.name, caller.from_number, _direction(caller))
+        brought = fitting(agent, caller.brought)
+        agent = with_variables(agent, brought, must=False)
+        info = CallInfo(
+            self._wiring.new_id(), agent.name, caller.from_number, _direction(caller), brought
+        )
         call = LiveCall(info, agent, self._wiring)
         place = Place(caller, call, recorded=True)
         self._places[caller.call_id] = place
@@ -377,7 +380,7 @@ class Switchboard:
             del self._orders[place.caller.order]
             return
         del self._places[place.caller.call_id]
-        self._ended[place.caller.call_id] = (place.call.reason, place.call.agent.fallback_number)
+        self._ended[place.caller.call_id] = (place.call.reason, amends(place.call.agent))
         while len(self._ended) > REMEMBERED:
             del self._ended[next(iter(self._ended))]
 
@@ -402,10 +405,10 @@ def _untaken(reason: str, caller: Caller) -> str:
     return "no_start" if failed and not caller.over else reason
 
 
-def _after(reason: str, fallback: str | None, *, spoken: bool = True) -> Verdict:
+def _after(reason: str, owed: Amends, *, spoken: bool = True) -> Verdict:
     """What a caller gets whose conversation has ended for `reason`; `spoken`: whether it heard us say so."""
-    if reason in OUR_TROUBLE and fallback:
-        return Transfer(fallback)
+    if reason in OUR_TROUBLE and owed.fallback:
+        return Transfer(owed.fallback)
     if reason in OUR_TROUBLE and not (spoken and reason == "model_lost"):
-        return said("trouble")
+        return owed.words
     return HangUpNow()

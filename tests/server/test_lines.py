@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
+from agent.call.options import OwnLines
 from agent.config.agent_file import DISCLOSURE, AgentFile
+from agent.config.agent_parts import OwnWords
 from agent.events import Pcm24k
-from agent.server.lines import SHIPPED, LineStore
+from agent.server.lines import PROVIDERS, SHIPPED, LineStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -126,3 +128,30 @@ def test_a_kept_line_that_cannot_be_read_costs_no_call(tmp_path: Path, store: Li
 def test_the_words_are_the_ones_of_the_agents_default() -> None:
     words = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
     assert words["disclosure"] == DISCLOSURE
+
+
+def test_every_sentence_of_ours_can_be_said_in_the_agents_words() -> None:
+    own = set(OwnWords.model_fields) - PROVIDERS
+    assert own | {"disclosure", "consent"} == set(OwnLines.__struct_fields__)
+
+
+def test_the_agents_own_words_are_said_once_they_have_a_sound(store: LineStore) -> None:
+    desk = agent(
+        DISCLOSURE, lines=OwnWords(moment="Moment.", filler="Gleich."), consent="Aufnahme."
+    )
+    wanted = [("moment", "Moment."), ("filler", "Gleich."), ("consent", "Aufnahme.")]
+    assert sorted(store.wanted(desk, MODEL)) == sorted(wanted)
+    before = store.lines_for(desk)
+    assert before.moment.text == "One moment, please."
+    assert before.filler is None  # `moment` is said instead
+    assert before.consent is not None
+    assert before.consent.text == "This call is being recorded."
+    for _, text in wanted:
+        store.keep(desk, text, MODEL, SOUND)
+    after = store.lines_for(desk)
+    assert after.filler is not None
+    assert after.consent is not None
+    texts = (after.moment.text, after.filler.text, after.consent.text)
+    assert texts == ("Moment.", "Gleich.", "Aufnahme.")
+    assert store.wanted(desk, MODEL) == []
+    assert store.lines_for(agent(DISCLOSURE)).consent is None

@@ -10,10 +10,10 @@ import pytest
 
 from agent import events as e
 from agent.config.agent_file import AgentFile
-from agent.config.agent_parts import Limits
+from agent.config.agent_parts import Limits, OwnWords
 from agent.protocols.door import HangUpNow, Join, Say, Transfer
 from agent.server import switchboard as room
-from agent.server.spoken import SPOKEN
+from agent.server.spoken import SPOKEN, Amends, amends
 from agent.server.switchboard import ANSWER_LIMIT
 from tests.server.bench import AGENT, Bench, caller
 from tests.telephony.fakes import settle, virtually
@@ -521,12 +521,12 @@ def test_the_end_of_the_call_itself_ends_it_once(tmp_path: Path) -> None:
 def test_what_a_caller_gets_for_each_end(
     reason: str, without: Verdict, with_fallback: Verdict
 ) -> None:
-    assert room._after(reason, None) == without
-    assert room._after(reason, "+15550001111") == with_fallback
+    assert room._after(reason, Amends()) == without
+    assert room._after(reason, Amends("+15550001111")) == with_fallback
 
 
 def test_a_caller_who_heard_nothing_hears_an_apology_for_a_lost_model() -> None:
-    assert room._after("model_lost", None, spoken=False) == TROUBLE
+    assert room._after("model_lost", Amends(), spoken=False) == TROUBLE
 
 
 def test_after_a_crash_the_caller_hears_an_apology(tmp_path: Path) -> None:
@@ -581,3 +581,10 @@ def test_a_call_that_is_cancelled_outright_still_closes_its_record(tmp_path: Pat
         assert reason == "server_stopped"
 
     play(tmp_path, scene)
+
+
+def test_trouble_is_told_in_the_agents_own_words_and_language() -> None:
+    agent = AgentFile(
+        name="Desk", persona="You.", language="de-DE", lines=OwnWords(trouble="Leider nicht.")
+    )
+    assert room._after("crash", amends(agent)) == Say("Leider nicht.", "de-DE")

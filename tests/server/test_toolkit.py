@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import structlog
 
+from agent.config.agent_tools import BuiltIn
 from agent.config.agent_yaml import parse_agent
 from agent.config.settings import Settings
 from agent.errors import ToolFailed
@@ -222,3 +223,7 @@ async def test_an_mcp_server_without_its_secret_is_not_started() -> None:
     assert [line["why"] for line in logs] == ["Desk, mcp crm: the secret CRM_TOKEN is not set"]
     assert kit._outside._servers == {}
     await kit.close()
+
+
+def test_every_built_in_tool_can_be_listed_and_every_one_that_can_is_there() -> None:
+    assert set(get_args(BuiltIn)) == set(BUILT_IN)
