@@ -250,9 +250,13 @@ class Program:
                 return await self._gather(verb)
             case twiml.Connect():
                 return await self._connect(verb)
-            case _:  # <Reject>
+            case twiml.Reject(reason=reason):
                 self.ground.report.ended = Ended.REJECTED
+                if self.ground.record.answered_wall_s is None:  # else it is a mere hang-up
+                    self.ground.record.status = "busy" if reason == "busy" else "no-answer"
                 self.end(HungUpBy.TWIML)
+            case _:  # <Hangup> never comes here
+                raise AssertionError(verb)
         return None
 
     def pick_up(self) -> None:

@@ -129,7 +129,9 @@ class TelephoneCall:
         """Close the record, and fill the report from what the phone heard and said."""
         report = self.report
         report.seconds = seconds
-        self.record.status = "failed" if report.ended is Ended.WEBHOOK_FAILED else "completed"
+        if not self.record.over:
+            failed = report.ended is Ended.WEBHOOK_FAILED
+            self.record.status = "failed" if failed else "completed"
         self.record.ended_wall_s = wall()
         self.record.note(now(), "hung up", self.record.hung_up_by)
         report.hung_up_by = self.record.hung_up_by

@@ -141,6 +141,23 @@ async def test_what_each_document_makes_of_the_call(
     assert report.legs == []
 
 
+@pytest.mark.parametrize(
+    ("document", "status"),
+    [
+        ("<Reject/>", "no-answer"),
+        ("<Reject reason='busy'/>", "busy"),
+        ("<Say>No.</Say><Reject reason='busy'/>", "completed"),
+        ("<Hangup/>", "completed"),
+    ],
+)
+async def test_only_a_reject_as_the_first_verb_keeps_a_call_from_being_answered(
+    document: str, status: str
+) -> None:
+    async with serving({"/twilio/voice": document, "/twilio/status": ""}) as server:
+        await call(server, status_path="/twilio/status")
+    assert [form["CallStatus"] for _, form, _ in server.posts] == ["ringing", status]
+
+
 async def test_a_failed_dial_tells_its_action_how_it_ended() -> None:
     documents = {"/twilio/voice": "<Dial action='d'>+12025550199</Dial>", "/twilio/d": ""}
     async with serving(documents) as server:
