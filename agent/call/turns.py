@@ -69,6 +69,13 @@ MEMORY_LINES = 60
 """Lines of the conversation that a fresh session is told, the latest; what came before is lost to it."""
 
 
+UNWRITTEN = "(words of which no transcription came)"
+"""What a session is told of an exchange that it has forgotten, where the one before it ended too soon to say what was said."""
+GREETED = "(the greeting)"
+A_WORD = 0.3
+"""Seconds of voice; less may be a cough."""
+
+
 class Turn(msgspec.Struct):
     """One exchange: what the caller said and what the agent answered. Times are seconds, monotonic; positions are playout's.
 
@@ -278,8 +285,12 @@ class Turns:
         for turn in self.all[0 if everything else self._saved :]:
             if turn.caller.strip():
                 lines.append(f"Caller: {turn.caller.strip()}")
+            elif _spoken(turn) >= A_WORD:
+                lines.append(f"Caller: {UNWRITTEN}")
             if not turn.own and (said := turn.heard()):
                 lines.append(f"You: {said}")
+            elif not turn.own and turn.last_heard is not None and not turn.agent.strip():
+                lines.append(f"You: {GREETED if turn.n == 0 else UNWRITTEN}")
         if everything and self._words.strip():
             lines.append(f"Caller: {self._words.strip()}")
         return "\n".join(lines[-MEMORY_LINES:])
@@ -319,6 +330,13 @@ class Turns:
     def _next(self) -> int:
         """Turns are counted from 0, the greeting; a line of our own stands with the turn before it."""
         return sum(not turn.own for turn in self.all)
+
+
+def _spoken(turn: Turn) -> float:
+    """Seconds of the caller's words."""
+    if turn.caller_start is None or turn.caller_end is None:
+        return 0.0
+    return turn.caller_end - turn.caller_start
 
 
 def _caller_line(turn: Turn, started: float) -> TranscriptLine:

@@ -56,6 +56,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     from agent.drive.logs import configure as configure_logs
     from agent.server.app import Building, build
     from agent.server.run import Server, configure
+    from agent.storage.migrate import make_engine
 
     agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
     needed = _needed(agents)
@@ -65,6 +66,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
         if settings.secret(name) is None:
             _report(f"{name} is not set: {needed[name]} does without the tools that need it")
     _make_folder(settings.data_dir)
+    make_engine(settings.database)  # connects to nothing: a driver that is not there is told now
     with ExitStack() as stack:
         listening = stack.enter_context(_bind(settings.host, settings.port))
         if plan.stand_in:
@@ -84,7 +86,10 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
             recording=record,
         )
         config = configure(build(building), settings.host, settings.port)
-        Server(config, building, float(settings.drain_seconds), settle).run(sockets=[listening])
+        server = Server(config, building, float(settings.drain_seconds), settle)
+        server.run(sockets=[listening])
+        if not server.started:
+            raise UserError("it could not start: what is wrong stands above")
 
 
 def _needed(agents: AgentFiles) -> dict[str, str]:

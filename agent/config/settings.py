@@ -78,6 +78,8 @@ def _host(value: str) -> str:
 
 def _database(value: str) -> str:
     scheme, _, rest = value.partition("://")
+    if urlsplit(value).port == 0:  # and a port that is no number raises by itself
+        raise ValueError("no port")
     if scheme in ("postgres", "postgresql", "postgresql+asyncpg") and "/" in rest:
         return f"postgresql+asyncpg://{rest}"
     if scheme not in ("sqlite", "sqlite+aiosqlite") or not rest.startswith("/") or rest == "/":

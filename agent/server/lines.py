@@ -55,7 +55,7 @@ class LineStore:
         lines: dict[str, OwnLine] = {}
         for name in OwnLines.__struct_fields__:
             line = self._rendered(agent, name, own[name]) if name in own else None
-            line = line or self._shipped.get(name)
+            line = line or self._shipped.get(_instead(agent, name))
             if line is not None and (name in own or name not in CHOSEN):
                 lines[name] = line
         return OwnLines(**lines)
@@ -95,6 +95,11 @@ class LineStore:
 
     def _path(self, agent: AgentFile, text: str, model: str) -> Path:
         return self._folder / f"{_key(agent, text)}.{model}.wav"
+
+
+def _instead(agent: AgentFile, name: str) -> str:
+    """The shipped line for a name: who is put through to a person is not asked to call again."""
+    return "put_through" if name == "trouble" and agent.fallback_number else name
 
 
 def own_words(agent: AgentFile) -> dict[str, str]:

@@ -7,6 +7,7 @@ happened. An operation that was given up on may still arrive; it changes nothing
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent.drive.tasks import Tasks
@@ -29,6 +30,8 @@ BUDGET = 0.2
 """Seconds that a call waits for the database."""
 PATIENCE = 10.0
 """Seconds that the background waits for it; longer than SQLite waits for another writer."""
+LAST_TRY = 2.0
+"""Seconds that a process which ends waits for each operation of its spool: the first that fails stays there with all behind it."""
 RETRY_EVERY = 1.0
 """Seconds between attempts to reach a database that is down."""
 
@@ -136,7 +139,11 @@ class DurableRecords:
             return closed
 
     async def close(self) -> None:
-        """Let what is on its way arrive, and let go of the database."""
+        """Let what is on its way arrive, and what waits go there if it can; the next process takes up what cannot."""
+        if len(self._spool):
+            async with self._keeping:
+                with suppress(StorageError):
+                    await self._replay(await self._connected(), LAST_TRY)
         await self._tasks.close(grace=PATIENCE)
         await self._spool.close()
         if self._records is not None:
@@ -147,11 +154,11 @@ class DurableRecords:
             self._records = await Records.open(self._url)
         return self._records
 
-    async def _replay(self, records: Records) -> None:
+    async def _replay(self, records: Records, patience: float = PATIENCE) -> None:
         await self._spool.adopt()
         while (operation := self._spool.oldest) is not None:
             try:
-                await self._within(PATIENCE, apply(operation, records))
+                await self._within(patience, apply(operation, records))
             except RecordRefused:
                 await self._refuse(operation)
             self._spool.forget_oldest()

@@ -198,3 +198,20 @@ def test_words_that_are_heard_again_move_what_comes_after_them() -> None:
         (8000, 25600),
         (25600, 33600),
     ]
+
+
+def test_what_was_never_transcribed_is_not_kept_from_the_next_session() -> None:
+    turns = Turns()
+    turns.caller_voiced(0.5)  # a click
+    reply(turns, 1.0, 0, 8000)
+    turns.heard(1.0, 0, 8000, 8000)
+    turns.move(Sign.COMPLETE)
+    for at in (3.0, 3.2, 3.4):
+        turns.caller_voiced(at)
+    reply(turns, 4.0, 8000, 16000)
+    turns.heard(4.0, 8000, 8000, 8000)
+    assert turns.memory(everything=True).splitlines() == [
+        "You: (the greeting)",
+        "Caller: (words of which no transcription came)",
+        "You: (words of which no transcription came)",
+    ]

@@ -61,6 +61,7 @@ TONES = {
     "still_there": 2600,
     "unheard": 2820,
     "repeat": 3180,
+    "put_through": 3300,
 }
 """Hertz of our own lines: no harmonic of the buzz is near."""
 OTHER_TONE = 3420

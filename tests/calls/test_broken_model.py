@@ -157,7 +157,8 @@ async def test_with_a_fallback_number_the_caller_is_put_through(tmp_path: Path) 
         call = await placed(here, 0, FOR_GOOD[0], (AgentSpeaks, 1))
         heard = await call
         assert heard.report.ended is Ended.TRANSFERRED
-        assert heard.tone("trouble") == pytest.approx(TONE_SECONDS, abs=0.05)
+        assert heard.tone("put_through") == pytest.approx(TONE_SECONDS, abs=0.05)
+        assert heard.tone("trouble") == 0  # nobody is asked to call again
         assert (await here.record(sid(0))).end_reason == "model_lost"
         _, twiml = await here.post("/twilio/after", sid(0))
         assert re.search(rf"<Dial[^>]*><Number>{re.escape(FALLBACK)}</Number></Dial>", twiml)

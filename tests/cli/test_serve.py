@@ -185,3 +185,12 @@ def test_the_origin_of_one_that_speaks_ipv6() -> None:
         return
     with serve._bind("::1", 0) as listening:
         assert serve._origin(listening).startswith("http://[::1]:")
+
+
+def test_a_server_that_cannot_start_is_no_success(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.server.run.Server.run", lambda self, sockets: None)
+    monkeypatch.setenv("GEMINI_API_KEY", "key")
+    status, line = run(capsys, "--port", "0")
+    assert (status, "could not start" in line) == (2, True)

@@ -137,6 +137,8 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         ("DATABASE_URL", "sqlite:///"),
         ("DATABASE_URL", "mysql://host/name"),
         ("DATABASE_URL", "postgresql:name"),
+        ("DATABASE_URL", "postgresql://host:port/name"),
+        ("DATABASE_URL", "postgresql://host:0/name"),
         ("LOG_LEVEL", "loud"),
         ("LOG_FORMAT", "xml"),
         ("PICKUP_AGENTS", "/does/not/exist"),

@@ -44,6 +44,15 @@ def test_the_shipped_lines_have_words_and_sound(store: LineStore) -> None:
         assert line.text.endswith((".", "?"))
 
 
+def test_who_is_put_through_to_a_person_is_not_asked_to_call_again(store: LineStore) -> None:
+    alone, helped = (store.lines_for(agent(fallback_number=n)) for n in (None, "+15550001111"))
+    assert "call again" in alone.trouble.text
+    assert "put you through" in helped.trouble.text
+    assert alone.time_limit == helped.time_limit
+    own = agent(fallback_number="+15550001111", lines=OwnWords(trouble="Ich verbinde Sie."))
+    assert ("trouble", "Ich verbinde Sie.") in store.wanted(own, MODEL)
+
+
 def test_every_wav_that_is_shipped_has_its_words(store: LineStore) -> None:
     assert {path.name.partition(".")[0] for path in SHIPPED.glob("*.wav")} == set(store._shipped)
 

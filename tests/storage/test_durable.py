@@ -198,6 +198,28 @@ async def test_the_spool_of_a_living_process_is_left_alone(place: Place) -> None
     assert place.waiting() == ["create"]
 
 
+async def test_what_waits_goes_to_the_database_before_the_process_does(place: Place) -> None:
+    durable = await place.open()
+    with place.busy():
+        assert await durable.create(make())
+        await durable.finish("c1", "goodbye", 110.0)
+        assert place.waiting() == ["create", "finish"]
+    await durable.close()  # it is back, and nobody has looked since
+    assert place.waiting() == []
+    found = await place.found()
+    assert found is not None and found.end_reason == "goodbye"
+
+
+async def test_what_cannot_go_there_waits_for_the_next_process(place: Place) -> None:
+    durable = await place.open()
+    with place.busy(), patch.object(durable_module, "LAST_TRY", 0.05):
+        assert await durable.create(make())
+        await durable.close()
+        assert place.waiting() == ["create"]
+    await (await place.open()).close()
+    assert await place.found() is not None
+
+
 async def test_what_an_earlier_process_left_open_is_closed(place: Place) -> None:
     first = await place.open()
     await first.create(make(instance="i1"))
