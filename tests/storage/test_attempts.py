@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -156,6 +158,51 @@ async def test_opting_out_while_others_reserve_and_dial_leaves_nothing_to_dial(
             do_not_call.add(OptOut(number=number, since=90.0, why="said_so")),
         )
     assert await attempts.claim(at(100.0)) is None
+
+
+async def dial_on(database: Database, n: int, who: str, order: Iterator[int]) -> list[int]:
+    """Want and dial a number again and again; when each dial that happened was asked for."""
+    attempts, began = Attempts(database), []
+    for more in range(4):
+        asked = next(order)
+        await attempts.reserve(wanted(f"a{n}-{more}-{id(database)}", who), 100.0)
+        if (got := await attempts.claim(at(100.0))) is not None:
+            began.append(asked)
+            await attempts.again(got.id, got.tries, "busy", 100.0, 100.0)
+    return began
+
+
+async def opt_out_after(database: Database, seconds: float, who: str, order: Iterator[int]) -> int:
+    """When it was done."""
+    await asyncio.sleep(seconds)
+    await DoNotCall(database).add(OptOut(number=who, since=100.0, why="said_so"))
+    return next(order)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_once_somebody_has_opted_out_no_dial_begins(database_url: str, full: bool) -> None:
+    rounds = 1000 if full else 50
+    clients = [Database(database_url) for _ in range(3)]
+    opting, *dialling = clients
+    order, dialled = itertools.count(), 0
+    try:
+        for n in range(rounds):
+            who = f"+1555{n:07}"
+            done, one, other = await asyncio.gather(
+                opt_out_after(opting, n % 10 / 200, who, order),
+                dial_on(dialling[0], n, who, order),
+                dial_on(dialling[1], n, who, order),
+            )
+            asked = one + other
+            assert all(each < done for each in asked)
+            assert await Attempts(opting).claim(at(1e9)) is None
+            dialled += len(asked)
+    finally:
+        for client in clients:
+            await client.close()
+    print(f"{rounds} opted out while two dialled: {dialled} dials, none begun after")
+    assert dialled > rounds / 10  # it was a race
 
 
 # ---- caps

@@ -33,6 +33,8 @@ LEASE = 30.0
 """Seconds that a try is ours without being renewed."""
 
 RENEW_EVERY = 10.0
+AT_ONCE = 50
+"""Tries of dead processes that are taken over every `RENEW_EVERY` seconds: each is a question or two to the carrier."""
 LOOK_EVERY = 1.0
 """Seconds between looks at the database for what is due; an order that comes in here is looked at once."""
 
@@ -159,7 +161,8 @@ class Dialer:
             now = self._wall()
             try:
                 await self._attempts.renew(self._instance, now + LEASE)
-                for attempt in await self._attempts.adopt(self._instance, now, now + LEASE):
+                left = await self._attempts.adopt(self._instance, now, now + LEASE, AT_ONCE)
+                for attempt in left:
                     self._tries.start(f"clear up {attempt.id}", self._clear_up(attempt))
             except StorageError as error:
                 log.error("the calls that we dial are not renewed", why=str(error))
