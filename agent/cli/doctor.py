@@ -176,14 +176,17 @@ async def _setups(
         agents = {}
     if settings.api_key is None:
         settings = settings.model_copy(update={"gemini_api_key": SecretStr(STAND_IN_KEY)})
-    for name, agent in agents.items():
-        begun = wakeups.now()
-        tools = await toolkit.tools(agent, CallInfo("doctor", agent.name))
-        probe = Probe(settings, agent, tools, wakeups, tasks)
-        judged = await look(probe, agent, agent.model or settings.gemini_model)
-        why = None if judged.why is None else redact(judged.why)
-        seen.append(LiveSetup(**judged._replace(why=why)._asdict()))
-        found.append((f"live {name}", finding(judged), 1000 * (wakeups.now() - begun)))
+    try:
+        for name, agent in agents.items():
+            begun = wakeups.now()
+            tools = await toolkit.tools(agent, CallInfo("doctor", agent.name))
+            probe = Probe(settings, agent, tools, wakeups, tasks)
+            judged = await look(probe, agent, agent.model or settings.gemini_model)
+            why = None if judged.why is None else redact(judged.why)
+            seen.append(LiveSetup(**judged._replace(why=why)._asdict()))
+            found.append((f"live {name}", finding(judged), 1000 * (wakeups.now() - begun)))
+    finally:
+        await toolkit.close()
     for name, each, ms in found:
         checks.append(
             Checked(
