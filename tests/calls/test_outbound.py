@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from agent.errors import CarrierSilent
+from agent.simulator.brain import BenchBrain, Brain
 from agent.simulator.callee import Directory, parse
 from agent.simulator.network import NetworkOptions
 from agent.simulator.phone import Manners
@@ -56,12 +57,12 @@ class Caller:
             "POST", "/api/calls", key=key, **({"to": CALLEE, "agent": "test"} | more)
         )
 
-    async def ended(self, call: str, seconds: float = 8.0) -> dict[str, Any]:
+    async def ended(self, call: str, seconds: float = 20.0) -> dict[str, Any]:
         """What became of a call, once it is over."""
         return await self.until(call, lambda told: told["state"] == "ended", seconds)
 
     async def until(
-        self, call: str, holds: Callable[[dict[str, Any]], bool], seconds: float = 8.0
+        self, call: str, holds: Callable[[dict[str, Any]], bool], seconds: float = 20.0
     ) -> dict[str, Any]:
         """What is told of a call, once that holds."""
         told: dict[str, Any] = {}
@@ -84,7 +85,11 @@ class Caller:
 
 @asynccontextmanager
 async def office(
-    folder: Path, party: str = "human:talk=1", agent: dict[str, Any] | None = None, **settings: str
+    folder: Path,
+    party: str = "human:talk=1",
+    agent: dict[str, Any] | None = None,
+    brain: Callable[[], Brain] = lambda: BenchBrain(0.4),
+    **settings: str,
 ) -> AsyncIterator[Caller]:
     options = NetworkOptions(account_sid=ACCOUNT, auth_token=AUTH_TOKEN, start_delay_s=0.0)
     callee = msgspec.structs.replace(parse(party), manners=BRIEF)
@@ -101,7 +106,7 @@ async def office(
     async with twilio_serving(options, directory) as twilio:
         given["TWILIO_API_URL"] = twilio.origin
         environ: dict[str, Any] = given | settings
-        async with exchange(folder, agent=described, **environ) as running:
+        async with exchange(folder, brain=brain, agent=described, **environ) as running:
             yield Caller(running, twilio)
 
 
