@@ -197,7 +197,10 @@ class LiveCall:
         self.abandon("internal_error")
 
     def _tool_failed(self, tool: str, error: BaseException) -> None:
-        log.error("a tool failed", tool=tool, exc_info=error)
+        if isinstance(error, OSError):  # a network's fault, or a rule of ours: no trace tells more
+            log.warning("a tool failed", tool=tool, why=f"{type(error).__name__}: {error}")
+        else:
+            log.error("a tool failed", tool=tool, exc_info=error)
 
     # ---- the record
 

@@ -136,7 +136,8 @@ def _closing(response: web.Response) -> web.Response:
 @asynccontextmanager
 async def servers() -> AsyncIterator[tuple[Web, str, str]]:
     asked = Web()
-    origins, runners = [], []
+    origins: list[str] = []
+    runners: list[web.AppRunner] = []
     for handler in (asked.order, asked.secret):
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", handler)
@@ -146,7 +147,7 @@ async def servers() -> AsyncIterator[tuple[Web, str, str]]:
         origins.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
         runners.append(runner)
     try:
-        yield asked, *origins
+        yield asked, origins[0], origins[1]
     finally:
         for runner in runners:
             await runner.cleanup()

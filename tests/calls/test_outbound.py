@@ -142,6 +142,48 @@ async def test_whoever_is_not_reached_is_told_with_the_reason(
         assert (told["reason"], told["tries"]) == (reason, 1)
 
 
+LEAVES_WORD = {"outbound": ANY_TIME | {"voicemail": "Ask to be called back.", "attempts": 1}}
+
+
+@pytest.mark.parametrize(
+    "party",
+    [
+        "machine:greeting=0.8,beep=1.2",
+        "machine:greeting=0.8,beep=none",
+        "machine:greeting=0.8,beep=1.2,verdict=machine_end_other@1.5",
+    ],
+)
+async def test_a_machine_gets_the_message_whole_and_after_its_greeting(
+    party: str, tmp_path: Path
+) -> None:
+    async with office(tmp_path, party, LEAVES_WORD) as caller:
+        told = await caller.became()
+        assert told["reason"] == "voicemail"
+        (sid,) = caller.twilio.network.calls
+        call = caller.twilio.network.calls[sid]
+        asked = [
+            command["text"]
+            for event in caller.exchange.events(sid)
+            for command in event["do"]
+            if command["kind"] == "send_text"
+        ]
+        assert [("Ask to be called back." in text) for text in asked] == [False, True]
+        assert call.report.heard[-1].heard_ms >= 390  # of 400 ms, to the end
+        assert call.report.violations == []
+
+
+@pytest.mark.parametrize("verdict", ["machine_start@0.3", "unknown@0.3", "human@0.3"])
+async def test_a_verdict_that_proves_nothing_hangs_up_on_nobody(
+    verdict: str, tmp_path: Path
+) -> None:
+    async with office(tmp_path, f"human:verdict={verdict}") as caller:
+        told = await caller.became()
+        assert told["reason"] in {"caller_hung_up", "voicemail"}
+        (sid,) = caller.twilio.network.calls
+        record = caller.twilio.network.calls[sid].record
+        assert record.hung_up_by == "person"
+
+
 async def test_a_busy_line_is_tried_again_later_and_not_more_often_than_the_file_says(
     tmp_path: Path,
 ) -> None:

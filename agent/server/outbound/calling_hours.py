@@ -1,8 +1,9 @@
 """When somebody may be called: by the clock at the callee's, never by ours. Pure.
 
 A number tells its time zone only roughly: a fixed line's area has one, a mobile of a large country several. All zones that are possible
-must be inside the hours, and a number whose zone is not known is never called. A number that was ported abroad is beyond what
-any number can tell.
+must be inside the hours, and a number whose zone is not known is never called. Where the metadata has another zone for some exchanges of
+an area, the area's counts too: exchanges are moved and numbers are taken along, within their area. A number that was ported
+farther is beyond what any number can tell.
 
 Source of the hours: 47 CFR 64.1200(c)(1), "before the hour of 8 a.m. or after 9 p.m. (local time at the called party's location)".
 """
@@ -11,11 +12,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 import phonenumbers
 from phonenumbers.timezone import UNKNOWN_TIMEZONE, time_zones_for_number
+from phonenumbers.tzdata import TIMEZONE_DATA
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 AHEAD = 8
 """Days that are searched for the next permitted moment: a week and the day that it begins with."""
@@ -70,7 +76,16 @@ class CallingHours(msgspec.Struct, frozen=True):
 def zones(number: str) -> tuple[ZoneInfo, ...]:
     """All time zones that a number (E.164) may be in; none where one of them is not known."""
     try:
-        names = time_zones_for_number(phonenumbers.parse(number))
-        return () if UNKNOWN_TIMEZONE in names else tuple(ZoneInfo(name) for name in names)
+        parsed = phonenumbers.parse(number)
+        names = {*time_zones_for_number(parsed), *_of_its_area(parsed)}
+        return () if UNKNOWN_TIMEZONE in names else tuple(ZoneInfo(name) for name in sorted(names))
     except (phonenumbers.NumberParseException, ZoneInfoNotFoundError):
         return ()
+
+
+def _of_its_area(parsed: phonenumbers.PhoneNumber) -> Iterator[str]:
+    """Zones of all prefixes of a number that are longer than its country's."""
+    country = str(parsed.country_code)
+    digits = country + phonenumbers.national_significant_number(parsed)
+    for end in range(len(country) + 1, len(digits) + 1):
+        yield from TIMEZONE_DATA.get(digits[:end], ())

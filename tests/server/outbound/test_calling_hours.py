@@ -187,6 +187,18 @@ def test_the_next_permitted_moment_is_found() -> None:
     assert two == at("2026-06-02T08:00+08:00")
 
 
+@pytest.mark.parametrize(
+    ("number", "places"),
+    [
+        ("+19075811560", {"America/Adak", "America/Anchorage", "Pacific/Honolulu"}),
+        ("+6433010679", {"Pacific/Auckland", "Pacific/Chatham"}),
+        ("+12125551234", {"America/New_York"}),
+    ],
+)
+def test_an_exchange_s_own_zone_does_not_hide_its_area_s(number: str, places: set[str]) -> None:
+    assert {zone.key for zone in zones(number)} == places
+
+
 def test_days_of_rest_are_the_callee_s() -> None:
     weekdays = CallingHours(time(9), time(17), frozenset(range(5)))
     friday = at("2026-11-20T16:59-05:00")
