@@ -26,7 +26,7 @@ from agent.simulator.phone import Phone
 from agent.simulator.program import Ground, Program
 from agent.simulator.report import CallEnded, CallPlaced, CallReport, Ended
 from agent.simulator.twilio import fill, supervised
-from agent.simulator.twiml import Play, Redirect, Verb
+from agent.simulator.twiml import Play, Verb
 from agent.simulator.webhooks import webhooks
 
 if TYPE_CHECKING:
@@ -238,8 +238,8 @@ class OutboundCall:
             async with asyncio.timeout(max(0.0, seconds)):
                 await self._canceled.wait()
         except TimeoutError:
-            return True
-        return False
+            pass  # or it was cancelled in the very moment in which the time was up
+        return not self._canceled.is_set()
 
     def _status(self, status: str) -> None:
         self.record.status = status
@@ -346,8 +346,3 @@ class OutboundCall:
             "SipResponseCode": str(record.sip_code or 200),
         }
         return told | ({"AnsweredBy": record.answered_by} if record.answered_by else {})
-
-
-def ask(url: str) -> tuple[Verb, ...]:
-    """The verbs of a call whose TwiML is to be asked for."""
-    return (Redirect(url),)

@@ -34,7 +34,7 @@ from agent.simulator.caller import CallerOptions, demo_utterances
 from agent.simulator.clock import Owner
 from agent.simulator.network import Network
 from agent.simulator.rest_conferences import Asked, conferences
-from agent.simulator.rest_forms import VERSION, ApiError, Fields, missing
+from agent.simulator.rest_forms import VERSION, ApiError, Fields, filters, missing
 from agent.simulator.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 ACCOUNT = re.compile(rf"/{VERSION}/Accounts/([^/]+)(/.*)")
 CALL = re.compile(r"/Calls/([^/]+)\.json")
 FORM_BYTES = 64 * 1024
-PAGE = 50
 SUBRESOURCES = {
     "notifications": "Notifications",
     "recordings": "Recordings",
@@ -177,12 +176,9 @@ class Rest:
 
     def _list(self, request: web.Request) -> web.Response:
         query = request.query
-        wanted = {"to": query.get("To"), "from": query.get("From"), "status": query.get("Status")}
+        wanted, size, page = filters(query, _FILTERS)
         found = [resource(call.record) for call in reversed(self._network.calls.values())]
-        for name, value in wanted.items():
-            if value is not None:
-                found = [one for one in found if one[name] == value]
-        size, page = (int(query.get(name, default)) for name, default in _PAGING)
+        found = [one for one in found if all(one[name] == value for name, value in wanted.items())]
         start = size * page
         uri = f"/{VERSION}/Accounts/{self._network.options.account_sid}/Calls.json"
         more = f"{uri}?PageSize={size}&Page={page + 1}" if start + size < len(found) else None
@@ -226,7 +222,7 @@ class Rest:
         return _json(resource(call.record))
 
 
-_PAGING = (("PageSize", str(PAGE)), ("Page", "0"))
+_FILTERS = {"To": "to", "From": "from", "Status": "status", "ParentCallSid": "parent_call_sid"}
 
 
 def resource(record: CallRecord) -> dict[str, object]:

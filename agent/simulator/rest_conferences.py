@@ -19,7 +19,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.simulator import twiml
-from agent.simulator.rest_forms import VERSION, ApiError, Fields, missing, order
+from agent.simulator.rest_forms import VERSION, ApiError, Fields, filters, missing, order
 
 if TYPE_CHECKING:
     from agent.simulator.cdr import CallRecord
@@ -69,10 +69,9 @@ def _known(network: Network, sid: str, asked: Asked) -> Conference:
 
 
 def _list(network: Network, query: dict[str, str]) -> dict[str, object]:
+    wanted, _, _ = filters(query, {"FriendlyName": "friendly_name", "Status": "status"})
     shown = [resource(one) for one in reversed(network.conferences.values())]
-    for name, field in (("FriendlyName", "friendly_name"), ("Status", "status")):
-        if name in query:
-            shown = [one for one in shown if one[field] == query[name]]
+    shown = [one for one in shown if all(one[name] == value for name, value in wanted.items())]
     return _page("conferences", shown, f"/{VERSION}/Accounts/{network.options.account_sid}")
 
 

@@ -50,6 +50,28 @@ def missing(path: str) -> ApiError:
     return ApiError(20404, f"The requested resource {path} was not found", 404)
 
 
+def filters(query: Mapping[str, str], known: Mapping[str, str]) -> tuple[dict[str, str], int, int]:
+    """Read a list's query.
+
+    Args:
+        query: as it came.
+        known: the parameters that filter, and the field that each is compared with.
+
+    Returns:
+        Fields and the values that they must have, length of a page, and number of the page.
+
+    Raises:
+        ApiError: 20001 a parameter is unknown, or the page is no page.
+    """
+    fields = Fields({name: [value] for name, value in query.items()})
+    wanted = {field: value for name, field in known.items() if (value := fields.one(name))}
+    size = fields.whole("PageSize", 50, range(1, 1001))
+    page = fields.whole("Page", 0, range(100_000))
+    fields.one("PageToken")
+    fields.nothing_else()
+    return wanted, size, page
+
+
 class Fields:
     """A form's fields, read once each; what is left in the end is unknown."""
 

@@ -151,6 +151,10 @@ async def test_the_list_is_newest_first_and_is_filtered() -> None:
         listed = [call.sid for call in await w.client.calls.list_async()]
         paged = [call.sid for call in await w.client.calls.list_async(page_size=1)]
         busy = [call.sid for call in await w.client.calls.list_async(to=CALLEE, status="busy")]
+        base = f"https://api.twilio.com/2010-04-01/Accounts/{ACCOUNT}"
+        for query in ("Page=first", "PageSize=0", "StartTime=2026-01-01"):
+            answer = await w.client.request_async("GET", f"{base}/Calls.json?{query}")
+            assert (answer.status_code, json.loads(answer.text)["code"]) == (400, 20001)
     assert listed == paged == [two.sid, one.sid]
     assert busy == [one.sid]
 
@@ -321,6 +325,25 @@ async def test_a_ringing_call_is_cancelled_and_an_answered_one_is_not() -> None:
     assert moved == (400, 21220)
     assert (record.status, record.hung_up_by, record.answered_wall_s) == ("canceled", "api", None)
     assert (other.status, other.hung_up_by) == ("completed", "twiml")
+
+
+@pytest.mark.slow
+async def test_a_call_is_taken_back_before_it_rings() -> None:
+    options = NetworkOptions(account_sid=ACCOUNT, auth_token=TOKEN, calls_per_second=1)
+    async with world({"/twilio/voice": "<Hangup/>"}, options=options) as w:
+        await w.place()
+        queued = await w.place(status_callback=f"{w.server.url}/twilio/status")
+        await w.client.calls(queued.sid).update_async(status="completed")
+        record = await w.twilio.network.settled(queued.sid)
+    assert (record.status, record.hung_up_by) == ("canceled", "api")
+    assert [form["CallStatus"] for form in w.told()] == ["canceled"]
+
+
+@pytest.mark.slow
+async def test_digits_are_sent_to_whoever_answers_before_anything_is_said() -> None:
+    async with world({"/twilio/voice": "<Hangup/>"}) as w:
+        record = await w.placed(send_digits="ww1#")
+    assert record.happened("digits") == ["ww1#"]
 
 
 @pytest.mark.slow
