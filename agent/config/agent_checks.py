@@ -37,7 +37,8 @@ def _unknown_variables(agent: AgentFile) -> Iterator[Found]:
     ):
         for name in dict.fromkeys(places(text)):
             if name not in agent.variables:
-                told = f"asks for {{{{{name}}}}}, which is not under variables (there: {known})"
+                shown = name if name.isprintable() else repr(name)
+                told = f"asks for {{{{{shown}}}}}, which is not under variables (there: {known})"
                 yield path, f"{'.'.join(path)} {told}"
 
 

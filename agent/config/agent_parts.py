@@ -192,6 +192,9 @@ class OwnWords(Part):
 
     busy: Annotated[Line | None, A_LINE] = None
     trouble: Annotated[Line | None, A_LINE] = None
+    put_through: Annotated[
+        Line | None, Shape("a line said instead of `trouble` where there is a `fallback_number`")
+    ] = None
     time_limit: Annotated[Line | None, A_LINE] = None
     moment: Annotated[Line | None, A_LINE] = None
     repeat: Annotated[Line | None, A_LINE] = None

@@ -166,7 +166,10 @@ class _Reading:
 
 def shown_path(path: Path) -> str:
     """A path as people write it: tools[2].http.url."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in path).lstrip(".")
+    return "".join(
+        f"[{key}]" if isinstance(key, int) else f".{key if key.isprintable() else repr(key)}"
+        for key in path
+    ).removeprefix(".")
 
 
 def _known(path: Path, lines: dict[Path, int]) -> Path:

@@ -120,9 +120,10 @@ class Transfer(NamedTuple):
 
 
 class Whisper(NamedTuple):
-    """What a person hears who has picked up a transfer, before the caller."""
+    """What a person hears who has picked up a transfer, before the caller; `language` is the text's (BCP 47)."""
 
     text: str
+    language: str = "en-US"
 
 
 class HangUpNow(NamedTuple):

@@ -105,6 +105,9 @@ def _instead(agent: AgentFile, name: str) -> str:
 def own_words(agent: AgentFile) -> dict[str, str]:
     """What the agent's file has other words for, or first words at all, by the line's name."""
     words: dict[str, str] = agent.lines.model_dump(exclude_none=True, exclude=PROVIDERS)
+    told = words.pop("put_through", None)
+    if told is not None and agent.fallback_number:
+        words["trouble"] = told
     if agent.disclosure is not False:
         words["disclosure"] = agent.disclosure
     if agent.consent is not None:

@@ -13,7 +13,7 @@ import structlog
 
 from agent.config.variables import fitting, with_variables
 from agent.errors import UserError
-from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict, Whisper
+from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
 from agent.server import transfers
 from agent.server.admission import Breaker
@@ -189,7 +189,7 @@ class Switchboard:
         place = self._places.get(caller.parent)
         if place is None or place.call.away is None or caller.leg != place.call.leg:
             return HangUpNow()  # the caller is there no more
-        return Whisper(transfers.whisper(place.call.agent, place.call.away))
+        return transfers.whisper(place.call.agent, place.call.away)
 
     def over(self, caller: Caller) -> None:
         """The provider says that the call itself has ended."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.protocols.door import Transfer
+from agent.protocols.door import Transfer, Whisper
 
 if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile
@@ -22,9 +22,10 @@ def put_through(agent: AgentFile, target: str, call_id: str, leg: int) -> Transf
     return Transfer(there.address, call_id, leg, there.timeout, whisper=there.whisper is not None)
 
 
-def whisper(agent: AgentFile, target: str) -> str:
+def whisper(agent: AgentFile, target: str) -> Whisper:
     """What the person hears who picks up."""
-    return agent.transfer[target].whisper or DEFAULT_WHISPER
+    own = agent.transfer[target].whisper
+    return Whisper(DEFAULT_WHISPER) if own is None else Whisper(own, agent.language)
 
 
 def choices(agent: AgentFile) -> dict[str, tuple[str, float]]:

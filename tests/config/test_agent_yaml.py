@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
+import pytest
+import yaml
+from hypothesis import given, strategies as st
+
+from agent.config.agent_file import AgentFile
 from agent.config.agent_yaml import DEEPEST, WrongAgent, parse_agent
 from agent.config.hours import Span
 from agent.protocols.gemini.setup import GeminiOptions
@@ -266,3 +271,40 @@ def test_a_file_that_is_nested_without_end_is_refused() -> None:
 def test_every_model_option_is_one_of_the_sessions() -> None:
     options = parse_agent(MINIMAL, "f").model_options
     assert set(type(options).model_fields) < set(GeminiOptions.__struct_fields__)
+
+
+SOME_KEYS = (
+    ["say", "free", "on", "http", "mcp", "python", "builtin", "number", "sip", "monday", "holidays"]
+    + ["url", "parameters", "properties", "auth", "secret", "command", "allow", "seconds", "office"]
+    + ["description", "headers", "busy", "voicemail", "retry_on", "calling_hours", "temperature"]
+)
+WORDS = [
+    "+15551234567",
+    "08:00-18:00",
+    "2026-12-24",
+    "end_call",
+    "transfer_call",
+    "https://x/{id}",
+] + ["sip:a@b", "office", "Europe/Berlin", "{{who}}", "LOW", "module:function", "CRM_TOKEN", "GET"]
+KEYS = st.one_of(
+    st.sampled_from(sorted({*AgentFile.model_fields, *SOME_KEYS})), st.text(max_size=6)
+)
+SCALARS = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5000), st.sampled_from(WORDS), st.text(max_size=8)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(list(AgentFile.model_fields)), VALUES, max_size=4))
+def test_whatever_stands_there_is_an_agent_or_mistakes_with_lines(values: dict[str, Any]) -> None:
+    text = yaml.safe_dump({"name": "Desk", "persona": "You answer.", **values}, allow_unicode=True)
+    try:
+        parse_agent(text, "f")
+    except WrongAgent as error:
+        count = len(text.splitlines())
+        assert all(0 < line <= count for line, _ in error.mistakes)
+        assert all(told.isprintable() for _, told in error.mistakes)

@@ -140,7 +140,7 @@ def test_the_words_are_the_ones_of_the_agents_default() -> None:
 
 
 def test_every_sentence_of_ours_can_be_said_in_the_agents_words() -> None:
-    own = set(OwnWords.model_fields) - PROVIDERS
+    own = set(OwnWords.model_fields) - PROVIDERS - {"put_through"}
     assert own | {"disclosure", "consent"} == set(OwnLines.__struct_fields__)
 
 
@@ -164,3 +164,10 @@ def test_the_agents_own_words_are_said_once_they_have_a_sound(store: LineStore) 
     assert texts == ("Moment.", "Gleich.", "Aufnahme.")
     assert store.wanted(desk, MODEL) == []
     assert store.lines_for(agent(DISCLOSURE)).consent is None
+
+
+def test_who_is_put_through_hears_the_agents_words_for_that(store: LineStore) -> None:
+    words = OwnWords(trouble="Leider nicht.", put_through="Ich verbinde.")
+    assert store.wanted(agent(False, lines=words), MODEL) == [("trouble", "Leider nicht.")]
+    helped = agent(False, lines=words, fallback_number="+15550001111")
+    assert store.wanted(helped, MODEL) == [("trouble", "Ich verbinde.")]

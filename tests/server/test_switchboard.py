@@ -245,6 +245,25 @@ def test_the_limits_of_the_agents_file_are_the_calls(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_a_save_reaches_the_next_call_and_a_live_one_keeps_its_agent(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        def agent_of(n: int) -> AgentFile:
+            return bench.board._places[caller(n).call_id].call.agent
+
+        await ring(bench, 1)
+        first = agent_of(1)
+        (bench.agents / "desk.yaml").write_text(AGENT + "voice: Puck\nlimits: {seconds: 60}\n")
+        await ring(bench, 2)
+        assert (agent_of(2).voice, agent_of(2).limits.seconds) == ("Puck", 60)
+        assert agent_of(1) is first
+        assert first.voice == "Kore"
+        (bench.agents / "desk.yaml").write_text(AGENT + "voice: [\n")
+        await ring(bench, 3)
+        assert agent_of(3).voice == "Puck"  # the last good one
+
+    play(tmp_path, scene)
+
+
 def test_a_broken_file_beside_a_good_one_costs_no_caller(tmp_path: Path) -> None:
     async def scene(bench: Bench) -> None:
         (bench.agents / "default.yaml").write_text("persona: [")

@@ -132,8 +132,8 @@ class Twilio:
                 return twiml.say_and_hang_up(text, language=language)
             case Transfer():
                 return self._dial(verdict)
-            case Whisper(text):
-                return twiml.say(text)
+            case Whisper(text, language):
+                return twiml.say(text, language=language)
             case HangUpNow():
                 return twiml.hang_up()
             case _:

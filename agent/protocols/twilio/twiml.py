@@ -94,7 +94,7 @@ def say_and_hang_up(text: str, *, language: str = "en-US") -> str:
 def say(text: str, *, language: str = "en-US") -> str:
     """Have Twilio's own voice say one thing and go on with what was asked for."""
     response = VoiceResponse()
-    response.say(text, language=language)
+    response.say(text, language=language_for(language))
     return str(response)
 
 
