@@ -25,6 +25,7 @@ from agent.config.agent_parts import (
     OwnWords,
     Recording,
     RecordingOrSwitch,
+    Silences,
     TargetOrAddress,
 )
 from agent.config.agent_tools import Tool, ToolEntry
@@ -137,6 +138,9 @@ class AgentFile(Part):
         Shape("seconds that a tool takes until the filler is said, from 0.5 to 60"),
     ] = None
     limits: Annotated[Limits, Shape("what one call may take, such as `seconds: 600`")] = Limits()
+    silences: Annotated[Silences, Shape("how long each silence may be, such as `nudge: 4`")] = (
+        Silences()
+    )
     lines: Annotated[
         OwnWords, Shape("its own words for Pickup's own sentences, such as `busy: ...`")
     ] = OwnWords()

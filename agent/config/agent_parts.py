@@ -187,6 +187,35 @@ class Limits(Part):
     ] = 20.0
 
 
+Seconds = Annotated[
+    float | None,
+    Field(ge=0.1, le=120, allow_inf_nan=False),
+    Shape("seconds, from 0.1 to 120"),
+]
+
+
+class Silences(Part):
+    """How long each silence may be before something is done about it; unset, Pickup's own times hold.
+
+    A silent caller and a slow tool have their times in `limits: silence` and in `filler_after`.
+    """
+
+    nudge: Seconds = None  # after the caller's words: the model is asked to answer
+    resend: Seconds = None  # after that: it hears them again
+    hop: Seconds = None  # after that: another session takes over
+    repeat: Seconds = (
+        None  # after our word that it takes a moment: the caller is asked to say it again
+    )
+    give_up: Seconds = None  # after that: the call ends
+    empty_turn: Seconds = None  # after a turn without a sound
+    broke_off: Seconds = None  # after a reply that broke off for nothing
+    no_sign: Seconds = None  # after words that the model gives no sign of: it takes a moment
+    unsigned_hop: Seconds = None  # after that: another session takes over
+    stall: Seconds = None  # inside a reply: it takes a moment
+    stalled_hop: Seconds = None  # after that: another session takes over
+    caller_again: Seconds = None  # after a silent caller was asked: once more, and then goodbye
+
+
 class OwnWords(Part):
     """Sentences that Pickup says itself, in the agent's own words; those that are unset are Pickup's."""
 

@@ -36,6 +36,7 @@ def call_options(settings: Settings, agent: AgentFile) -> CallOptions:
 
 def _silences(agent: AgentFile) -> DeadAirOptions:
     chosen = {"caller": agent.limits.silence, "tool": agent.filler_after}
+    chosen |= agent.silences.model_dump()
     given = {name: value for name, value in chosen.items() if value is not None}
     return msgspec.structs.replace(DeadAirOptions(), **given)
 

@@ -79,6 +79,7 @@ fallback_number: +15551230000
 knowledge: texts
 filler_after: 2.5
 limits: {seconds: 600, silence: 20, cost: 0.5, tool_seconds: 8}
+silences: {nudge: 3, caller_again: 12.5}
 lines:
   busy: Everybody is on the telephone.
   filler: One moment, I am looking.
@@ -123,6 +124,7 @@ def test_every_key_at_once() -> None:
     assert agent.transfer["billing"].address == "sip:billing@example.com"
     assert agent.lines.filler == "One moment, I am looking."
     assert (agent.limits.seconds, agent.limits.cost) == (600, 0.5)
+    assert (agent.silences.nudge, agent.silences.caller_again) == (3.0, 12.5)
     assert agent.lines.busy == "Everybody is on the telephone."
     assert agent.outbound.calling_hours == Span(540, 1200)
 
