@@ -39,8 +39,8 @@ class LocalVoiceOptions(msgspec.Struct, frozen=True):
 
     Attributes:
         barge_in: whether a voice over the agent's words stops them at once.
-        confirm: how long the service may take to confirm that ...
-        longest: ... and how long the agent waits at most, where the caller goes on speaking.
+        confirm: how long the service may take to confirm that, from the stop or from the voice's end ...
+        longest: ... and how long the agent waits at most.
         back: how far the agent goes back for the beginning of the interrupted word, at most.
         fuse: after so many stops in a row that nobody confirmed, it listens no more over the agent's words.
         share: of a call's time that may be listened to ...
@@ -55,7 +55,7 @@ class LocalVoiceOptions(msgspec.Struct, frozen=True):
 
     barge_in: bool = False
     confirm: float = 0.7
-    longest: float = 2.0
+    longest: float = 4.0
     back: float = 0.4
     fuse: int = 2
     share: float = 0.1

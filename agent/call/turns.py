@@ -188,6 +188,10 @@ class Turns:
         self._speech, self._sent = (max(begun, since), end), turn.sent
         turn.caller_start, turn.caller_end = (begun, since) if begun < since else (None, None)
 
+    def answers_caller(self) -> bool:
+        """Whether sound that comes now begins a reply to what the caller has said over the latest one."""
+        return self.state in {Agent.QUIET, Agent.SPOKEN} and self.caller_spoke_since_reply()
+
     # ---- the agent
 
     def move(self, sign: Sign) -> Agent:

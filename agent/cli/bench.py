@@ -51,6 +51,9 @@ REPLY_SECONDS = 2.0
 def bench(
     calls: Annotated[int, typer.Option(help="Calls at once.", min=1, max=1000)] = 10,
     seconds: Annotated[float, typer.Option(help="How long all of them last.", min=1)] = 60.0,
+    voice_detection: Annotated[
+        bool, typer.Option(help="Let the server listen for voices itself (LOCAL_BARGE_IN).")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
@@ -65,7 +68,7 @@ def bench(
     data = Settings.load(environment(), Path(".env")).data_dir.absolute()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=data) as folder:
-        row = _measure(calls, seconds, Path(folder), console)
+        row = _measure(calls, seconds, Path(folder), console, listens=voice_detection)
     if as_json:
         print(msgspec.json.encode(row).decode())
     else:
@@ -76,7 +79,9 @@ def bench(
         raise typer.Exit(1)
 
 
-def _measure(calls: int, seconds: float, data: Path, console: Console) -> BenchReport:
+def _measure(
+    calls: int, seconds: float, data: Path, console: Console, *, listens: bool
+) -> BenchReport:
     """Start server and model, place the calls, stop everything; the row."""
     where = cores()
     console.print(
@@ -91,9 +96,12 @@ def _measure(calls: int, seconds: float, data: Path, console: Console) -> BenchR
         stack.callback(model.stop)
         with pinned(where.server):
             environ = _server_environment(data, token, model.url, calls)
+            environ["LOCAL_BARGE_IN"] = str(listens)
             server = Child(("serve", "--port", "0", "--record"), environ, log, data)
         stack.callback(server.stop)
-        options = CrowdOptions(url=server.url, auth_token=token, calls=calls, seconds=seconds)
+        options = CrowdOptions(
+            url=server.url, auth_token=token, calls=calls, seconds=seconds, recorded=listens
+        )
         crowd = _Crowd(options, server.process.pid, model.process.pid)
         callers = _run(crowd)
         if not callers:
@@ -101,7 +109,15 @@ def _measure(calls: int, seconds: float, data: Path, console: Console) -> BenchR
             raise UserError("the server took no call at all; its log is above")
         seen = _seen(calls, callers, _stats(model))
         server.stop()  # it ends when the last call's record is written
+        if listens:
+            seen = seen._replace(voice_detection=True, listened=_listened(data))
     return report(crowd.spent(where), seen)
+
+
+def _listened(data: Path) -> float:
+    """Seconds of sound that the server listened to, by its records."""
+    records = (msgspec.json.decode(path.read_bytes()) for path in data.rglob("transcript.json"))
+    return sum(float(record["metrics"]["listened"]) for record in records)
 
 
 class _Crowd:

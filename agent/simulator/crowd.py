@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from agent.simulator.brain import speechlike
-from agent.simulator.caller import CallerOptions, run_caller, utterance
+from agent.simulator.caller import CallerOptions, demo_utterances, run_caller, utterance
 from agent.simulator.clock import Owner, now, sleep_until
 from agent.simulator.earpiece import RATE_HZ
 from agent.simulator.phone import Manners, Utterance
@@ -36,6 +36,7 @@ class CrowdOptions(msgspec.Struct, frozen=True, kw_only=True):
         seconds: the steady window: every call is up from its beginning to its end.
         start_delay_s: from the TwiML to `start`, the same for all, so that calls stay in order.
         speech_s: what a caller says at a time.
+        recorded: callers speak as people do, not a sound that is only as loud: for a server that listens for voices.
         interrupt_after_s: of the agent's reply is heard when every third utterance cuts it off.
     """
 
@@ -45,11 +46,16 @@ class CrowdOptions(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     start_delay_s: float = 0.1
     speech_s: float = 2.0
+    recorded: bool = False
     interrupt_after_s: float = 1.0
 
 
 def small_talk(options: CrowdOptions) -> tuple[Utterance, ...]:
     """What a caller says, over and over: two things in turn, then one that interrupts."""
+    if options.recorded:
+        first, second, third, *_ = demo_utterances()
+        late = msgspec.structs.replace(third, interrupt_after_s=options.interrupt_after_s)
+        return first, second, late
     pcm = np.frombuffer(speechlike(options.speech_s, RATE_HZ), "<i2")
     return (
         utterance(pcm, "first"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.audio.playout import PlayoutOptions
 from agent.call.downlink import Downlink, Lately
-from agent.events import Clear, Mark, Pcm8k, Play
+from agent.events import Clear, Mark, Pcm8k, Pcm24k, Play
 from tests.call.calls import HELLO, speech
 
 
@@ -118,3 +118,16 @@ def test_what_was_sent_lately_is_known_by_position() -> None:
     lately.put(560, Pcm8k(bytes(4 * 8000)))
     assert lately.end == 8000 * 2 + 560
     assert lately.between(0, 4000) == b""
+
+
+def test_a_voice_that_is_paused_in_the_silence_at_its_end_has_no_more_to_say() -> None:
+    downlink = Downlink(PlayoutOptions())
+    downlink.playout.attach(0.0)
+    downlink.feed(speech(0.1))
+    downlink.feed(Pcm24k(bytes(2 * 24000)), audible=False)
+    downlink.due(0.0)
+    downlink.due(0.3)
+    downlink.pause(0.3)
+    until = downlink.sound_until
+    downlink.speak_on(downlink.sent - 800)
+    assert downlink.sound_until == until

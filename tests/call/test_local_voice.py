@@ -100,13 +100,30 @@ def test_while_the_reply_is_generated_words_of_the_callers_only_lengthen_the_sto
     assert bench.machine.metrics.barge_ins == 1
 
 
+def test_an_answer_to_the_caller_confirms_that_he_spoke_and_takes_the_place_of_the_old_one() -> (
+    None
+):
+    bench = talking(options=options())
+    answering(bench)
+    hears(bench, VOICE, 0.6)
+    bench.run(0.3)
+    bench.answer(1.0, "Of course.")
+    bench.run(0.9)
+    old, new = bench.machine.turns.all[-2:]
+    assert old.cut
+    assert old.last_heard is not None
+    assert new.first_heard is not None
+    assert new.first_heard < old.last_heard + 1.1
+    assert bench.machine.metrics.barge_ins == 1
+
+
 def test_what_nobody_confirms_is_none_and_the_interrupted_word_is_said_again() -> None:
     bench = talking(options=options())
     answering(bench)
     hears(bench, VOICE, 0.2, gap=0.2)
     stopped = bench.now
     heard = len(bench.heard)
-    bench.run(0.5)
+    bench.run(0.6)
     assert bench.unplayed == 0
     bench.run(4.0)
     assert bench.machine.metrics.spoken_on == 1
@@ -126,7 +143,7 @@ def test_who_goes_on_speaking_is_waited_for_but_not_for_ever() -> None:
     answering(bench)
     hears(bench, VOICE, 0.1)
     bench.caller_talks(5.0)
-    bench.run(1.7)
+    bench.run(3.7)
     assert bench.machine.metrics.spoken_on == 0
     bench.run(0.4)
     assert bench.machine.metrics.spoken_on == 1
@@ -150,8 +167,8 @@ def test_after_two_stops_that_nobody_confirmed_the_agent_is_stopped_by_the_servi
 def test_no_voice_stops_nobody() -> None:
     bench = talking(options=options())
     answering(bench)
-    hears(bench, NO_VOICE, 0.3)
     hears(bench, [], 0.3)  # an echo
+    hears(bench, NO_VOICE, 0.1)
     assert not bench.all(e.Clear)
     assert bench.machine.metrics.listened > 0
 

@@ -156,6 +156,25 @@ def test_an_interruption_without_a_clear_is_counted() -> None:
     assert (cuts.clear_ms, cuts.unanswered) == ([], 2)
 
 
+def test_a_clear_that_came_before_the_interruption_was_the_servers_own() -> None:
+    stop = Moment(START + 10.5, "interrupted")
+    clear = ClearReceived(10.3, 300.0, [])
+    call = talk([(10.0, 2400)], [(10.0, 800, 0.0)], stop, clears=(clear,))
+    cuts = figures.cuts(call)
+    assert (cuts.clear_ms, cuts.early, cuts.unanswered) == ([], 1, 0)
+
+
+def test_a_stop_is_timed_from_the_callers_first_sample() -> None:
+    said = [
+        SpokenUtterance(1, "over the agent", 10.2, 11.0, interrupts=True),
+        SpokenUtterance(2, "in a silence", 15.0, 16.0, interrupts=False),
+        SpokenUtterance(3, "unheeded", 20.0, 21.0, interrupts=True),
+    ]
+    clears = [ClearReceived(10.3, 300.0, []), ClearReceived(15.1, 0.0, [])]
+    call = figures.Call(caller(spoken=said, clears=clears), session())
+    assert figures.stop_ms(call) == pytest.approx([100.0])
+
+
 # ---------------------------------------------------------------------------- cost
 
 
@@ -276,6 +295,8 @@ def test_what_was_promised_is_judged() -> None:
         lost_ms=20.0,
         stale_frames=1.0,
         unanswered=1,
+        voice_detection=True,
+        listened_percent=10.5,
         violations=["rule: broken"],
     )
     assert {line.kept for line in lines(bad) if line.promise} == {False}
@@ -286,7 +307,7 @@ def test_the_answer_is_as_the_example_shows() -> None:
     text = EXAMPLE.read_text()
     decoded = msgspec.json.decode(text, type=BenchReport, strict=True)
     assert msgspec.to_builtins(decoded) == json.loads(text)
-    assert len(lines(decoded)) == 14
+    assert len(lines(decoded)) == 16
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from agent import events as e
 from agent.events import Pcm8k
-from agent.models.voice import Models, VoiceDetector
+from agent.models.voice import MOST, Models, VoiceDetector
 from tests.models.overlap import (
     AGENT,
     CALLER,
@@ -147,15 +147,19 @@ async def test_windows_are_counted_over_questions_and_begun_anew_with_a_fresh_on
     assert [each.n for each in told] == [1, 2, 3, 4, 5]
 
 
-async def test_detectors_go_from_call_to_call() -> None:
+async def test_detectors_go_from_call_to_call_and_there_are_few() -> None:
     Hears.made = 0
     models = Models(Hears)
-    for _ in range(3):
-        told: list[e.VoiceDetected] = []
-        detector = VoiceDetector(models, told.append)
+    told: list[e.VoiceDetected] = []
+    detectors = [VoiceDetector(models, told.append) for _ in range(MOST + 2)]
+    for detector in detectors:
         question = e.Detect(1, Pcm8k(bytes(2048)), Pcm8k(b""), fresh=True)
         await answers(detector, told, question)
         assert told[0].voice == [0.0] * 4
+    assert Hears.made == MOST
+    await answers(detectors[0], told, e.Detect(2, Pcm8k(bytes(512)), Pcm8k(b"")))
+    assert told[0].voice == [0.0]  # it has lost its own to another call, and begins anew
+    for detector in detectors:
         detector.close()
         detector.close()
-    assert Hears.made == 1
+    assert Hears.made == MOST

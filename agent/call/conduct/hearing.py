@@ -23,8 +23,6 @@ UNDERSTOOD = frozenset(
 
 ECHO = 0.2
 """Seconds after our last sound in which a voice on the line may be its echo."""
-STILL = 0.3
-"""Seconds without a voice after which nobody goes on speaking."""
 
 
 def listen(call: CallState, pcm: Pcm8k, now: float) -> None:
@@ -82,9 +80,8 @@ def voice_detected(call: CallState, event: e.VoiceDetected, now: float) -> None:
 
 def rescue(call: CallState, now: float) -> None:
     """Let the model hear a short word again, and that it has ended."""
-    if call.uplink.again_and_end(call.local.word.began):
-        call.metrics.rescued += 1
-        call.air.heard_again(now)
+    call.metrics.rescued += call.uplink.again_and_end(call.local.word.began)
+    call.air.heard_again(now)
 
 
 def stop(call: CallState, gap: float, now: float) -> None:
@@ -98,13 +95,13 @@ def stop(call: CallState, gap: float, now: float) -> None:
 
 
 def nobody_confirmed(call: CallState, now: float) -> None:
-    """Go on with the interrupted word, unless somebody still speaks."""
+    """Go on with the interrupted word, unless somebody still speaks, or has just ended."""
     local, last = call.local, call.uplink.meter.last_voiced
-    if local.stop is None:
-        return
+    assert local.stop is not None  # as long as its deadline is set
     longest = local.stop.since + local.options.longest
-    if last is not None and last + STILL > now and now < longest:
-        call.timers[Timer.CONFIRM] = min(last + STILL, longest)
+    until = now if last is None else min(last + local.options.confirm, longest)
+    if until > now:
+        call.timers[Timer.CONFIRM] = until
         return
     turn = call.turns.current
     earliest = call.downlink.sent - round(local.options.back * Pcm8k.rate)

@@ -25,6 +25,8 @@ def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
         return  # our own last line is the last
     if call.timers.pop(Timer.SPEAK, None) is not None and call.phase is Phase.TALKING:
         call.control.transfer = None  # the caller had more to say, and is answered
+    if call.local.stop is not None and call.turns.answers_caller():
+        cut(call, now)  # the model heard him too, or it would not answer
     call.air.agent_spoke(audible=event.audible)
     turn = call.turns.reply_audio(now, call.downlink.position)
     if turn.first_byte == now and (since := call.uplink.answering()) is not None:

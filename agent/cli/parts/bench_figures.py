@@ -39,6 +39,10 @@ CLEAR_WITHIN_S = 1.0
 """An interruption that no `clear` follows for so long was not acted on."""
 
 
+STOP_WITHIN_S = 2.0
+"""A caller who has spoken over the agent for so long was not heeded."""
+
+
 class Call(NamedTuple):
     """One call as both ends saw it: the caller's report, and the session of the model's stand-in."""
 
@@ -199,11 +203,13 @@ class Cuts(NamedTuple):
 
     Attributes:
         clear_ms: the model's `interrupted` written -> `clear` at the phone.
+        early: how many a `clear` had come for before: the server had heard the caller itself.
         unanswered: how many no `clear` followed.
         stale_ms: sound of an interrupted reply that came after its `clear`.
     """
 
     clear_ms: list[float]
+    early: int
     unanswered: int
     stale_ms: float
 
@@ -213,13 +219,26 @@ def cuts(call: Call) -> Cuts:
     start = call.caller.start_now_s or 0.0
     clears = [start + each.at_s for each in call.caller.clears]
     delays: list[float] = []
-    unanswered = 0
+    early = unanswered = 0
     for moment in call.session.moments:
         if moment.what != "interrupted":
             continue
         at = bisect_left(clears, moment.t)
         if at < len(clears) and clears[at] - moment.t < CLEAR_WITHIN_S:
             delays.append((clears[at] - moment.t) * 1000)
+        elif at > 0 and moment.t - clears[at - 1] < CLEAR_WITHIN_S:
+            early += 1
         else:
             unanswered += 1
-    return Cuts(delays, unanswered, sum(each.stale_ms for each in call.caller.clears))
+    return Cuts(delays, early, unanswered, sum(each.stale_ms for each in call.caller.clears))
+
+
+def stop_ms(call: Call) -> list[float]:
+    """First sample of what the caller says over the agent's words -> `clear` at the phone."""
+    found = []
+    for spoken in call.caller.spoken:
+        after = [each.at_s - spoken.start_s for each in call.caller.clears]
+        stop = next((each for each in after if 0 <= each < STOP_WITHIN_S), None)
+        if spoken.interrupts and stop is not None:
+            found.append(stop * 1000)
+    return found

@@ -66,6 +66,9 @@ class BenchReport(msgspec.Struct, kw_only=True):
         down_ms: the model's first audio of a reply written -> heard, the resampler's shift included.
         down_all_ms: the same of every chunk of audio, less what it waits behind the chunks before it.
         late_ms: by how much the phone's lead had sunk below its top-up mark when the next frames came.
+        stop_ms: first sample of what a caller says over the agent's words -> `clear` at the phone.
+        voice_detection: whether the server listened for voices itself.
+        listened_percent: of the calls' time, what it listened to.
         clear_ms: `interrupted` written -> `clear` at the phone.
         answer_ms: TwiML answered -> first frame, less the stand-in's own delay to `start`.
         underruns: holes inside a reply.
@@ -96,6 +99,9 @@ class BenchReport(msgspec.Struct, kw_only=True):
     down_ms: Spread
     down_all_ms: Spread
     late_ms: Spread
+    voice_detection: bool
+    listened_percent: float
+    stop_ms: Spread
     clear_ms: Spread
     answer_ms: Spread
     replies: int
@@ -130,12 +136,16 @@ class Seen(NamedTuple):
     Attributes:
         wanted: how many calls were to be placed.
         violations: of the model's wire.
+        voice_detection: whether the server listened for voices itself.
+        listened: seconds of sound that it listened to.
     """
 
     wanted: int
     callers: list[CallReport]
     calls: list[figures.Call]
     violations: list[str]
+    voice_detection: bool = False
+    listened: float = 0.0
 
 
 def report(spent: Spent, seen: Seen) -> BenchReport:
@@ -170,10 +180,13 @@ def report(spent: Spent, seen: Seen) -> BenchReport:
         down_ms=Spread.of((ms for each in replies for ms in figures.down_ms(each)[:1]), shift_down),
         down_all_ms=Spread.of((ms for each in replies for ms in figures.down_ms(each)), shift_down),
         late_ms=Spread.of(ms for each in replies for ms in figures.late_ms(each, TOP_UP_MS)),
+        voice_detection=seen.voice_detection,
+        listened_percent=round(_listened(seen), 2),
+        stop_ms=Spread.of(ms for call in seen.calls for ms in figures.stop_ms(call)),
         clear_ms=Spread.of(ms for each in cuts for ms in each.clear_ms),
         answer_ms=Spread.of(_answers(seen.callers)),
         replies=len(replies),
-        interruptions=sum(len(each.clear_ms) + each.unanswered for each in cuts),
+        interruptions=sum(len(each.clear_ms) + each.early + each.unanswered for each in cuts),
         underruns=sum(len(each.underruns) for each in seen.callers),
         lost_ms=round(_lost(seen.calls, replies), 1),
         stale_frames=round(sum(each.stale_ms for each in cuts) / 20, 2),
@@ -188,6 +201,12 @@ def _answers(callers: list[CallReport]) -> list[float]:
         for each in callers
         if each.first_frame_ms is not None and each.start_delay_ms is not None
     ]
+
+
+def _listened(seen: Seen) -> float:
+    """Percent of the calls' time."""
+    seconds = 0.02 * sum(len(figures.frames(each)) for each in seen.callers)
+    return 100 * seen.listened / seconds if seconds else 0.0
 
 
 def _lost(calls: list[figures.Call], replies: list[figures.Reply]) -> float:
@@ -245,6 +264,13 @@ def lines(row: BenchReport) -> list[Line]:
         _latency("added latency down", row.down_ms),
         Line("  of every chunk", _spread(row.down_all_ms)),
         Line("lead topped up late by", _spread(row.late_ms)),
+        Line("caller's voice -> clear", _spread(row.stop_ms)),
+        Line(
+            "listened to by our own detector",
+            f"{row.listened_percent:g} % of the time" if row.voice_detection else "-",
+            "at most 10 %" if row.voice_detection else "",
+            row.listened_percent <= 10 if row.voice_detection else None,
+        ),
         _limit("interrupted -> clear", row.clear_ms, row.clear_ms.p99, "p99 at most 10 ms", 10),
         _limit("TwiML -> first frame", row.answer_ms, row.answer_ms.max, "at most 50 ms", 50),
         _none("underruns", row.underruns, f"{row.underruns} in {row.replies} replies"),
