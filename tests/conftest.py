@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from hypothesis.strategies import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 CI = bool(os.environ.get("CI"))
 
@@ -26,6 +28,19 @@ settings.load_profile("pickup")
 def full() -> bool:
     """Whether to run as long and as many as the figures in README (make slow FULL=1)."""
     return bool(os.environ.get("FULL"))
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with tables and nothing in them, to be copied: making them costs more than most tests."""
+    from agent.storage.database import Database
+
+    async def migrate() -> None:
+        await (await Database.open(f"sqlite:///{path}")).close()
+
+    path = tmp_path_factory.mktemp("template") / "pickup.db"
+    asyncio.run(migrate())
+    return path
 
 
 class Skips:

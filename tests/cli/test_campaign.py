@@ -6,6 +6,9 @@ import asyncio
 import csv
 import io
 import json
+import os
+import shutil
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -36,11 +39,12 @@ number,name,day
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, migrated_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "reminder.yaml").write_text(AGENT)
     (tmp_path / "people.csv").write_text(PEOPLE)
     (tmp_path / "data").mkdir()
+    shutil.copy(migrated_file, tmp_path / "data" / "pickup.db")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("CALL_COUNTRIES", "US")
@@ -153,6 +157,24 @@ def test_a_campaign_that_is_paused_from_elsewhere_ends_the_watching(
     assert len({number for number, _ in server.dialled}) == len(server.dialled) == 3
 
 
+def test_ctrl_c_pauses_and_the_same_command_goes_on(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt_when_one_was_called(server: Server) -> None:
+        while len(server.dialled) < 1:
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with Server(home, calls=1) as server:
+        threading.Thread(target=interrupt_when_one_was_called, args=(server,)).start()
+        assert start("--rate", "100", "--json") == 130
+        told = json.loads(capsys.readouterr().out)
+        assert (told["state"], told["waiting"]) == ("paused", 2)
+        server.calls = 99
+        assert start("--rate", "100") == 0
+    assert len({number for number, _ in server.dialled}) == len(server.dialled) == 3
+
+
 def test_what_was_stopped_is_not_begun_again_by_accident(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,7 +231,8 @@ def test_nobody_is_called_while_one_row_is_wrong(
     (home / "people.csv").write_text(text)
     assert start() == 2
     assert told in capsys.readouterr().err
-    assert not (home / "data" / "pickup.db").exists()
+    assert run("list") == 0
+    assert capsys.readouterr().out == "No campaigns yet.\n"
 
 
 def test_many_mistakes_are_counted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

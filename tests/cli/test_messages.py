@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,9 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def filled(data: Path) -> Path:
+def filled(data: Path, migrated_file: Path) -> Path:
+    data.mkdir()
+    shutil.copy(migrated_file, data / "pickup.db")
     asyncio.run(fill(data))
     return data
 

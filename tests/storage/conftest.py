@@ -27,14 +27,6 @@ def server() -> Iterator[postgres.Postgres]:
 
 
 @pytest.fixture(scope="session")
-def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite database with tables and nothing in them, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "pickup.db"
-    asyncio.run(_migrate(f"sqlite:///{path}"))
-    return path
-
-
-@pytest.fixture(scope="session")
 def migrated_name(server: postgres.Postgres) -> str:
     """The same on PostgreSQL."""
     name = server.database()

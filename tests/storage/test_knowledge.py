@@ -158,7 +158,7 @@ def test_a_question_is_never_syntax(shelf: Shelf, question: str) -> None:
     assert shelf.sources("cleaning")
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.text(max_size=80))
 def test_whatever_is_asked_is_answered(
     tmp_path_factory: pytest.TempPathFactory, question: str
@@ -225,10 +225,17 @@ def test_many_may_make_and_ask_the_same_index_at_once(shelf: Shelf) -> None:
 # ---- files that cannot be read
 
 
+@pytest.mark.slow  # pypdf is a heavy import
 def test_a_pdf_is_found_by_its_page(shelf: Shelf) -> None:
     shelf.write("terms.pdf", pdf("Refunds are paid within thirty days."))
     assert shelf.sources("refund") == [("terms.pdf", "page 1")]
     assert shelf.index.refresh() == []
+    shelf.write("broken.pdf", "%PDF-1.4 and nothing else")
+    shelf.write("empty.pdf", pdf(""))
+    assert [line.split(" (")[0] for line in shelf.index.refresh()] == [
+        "broken.pdf: it is no PDF that can be read",
+        "empty.pdf: it has no text: scanned pages have to be recognised first",
+    ]
 
 
 def test_what_cannot_be_read_is_told_and_costs_the_others_nothing(
@@ -236,14 +243,10 @@ def test_what_cannot_be_read_is_told_and_costs_the_others_nothing(
 ) -> None:
     monkeypatch.setattr(room, "LARGEST_FILE", 2000)
     (shelf.folder / "latin.txt").write_bytes("Öffnungszeiten".encode("latin-1"))
-    shelf.write("broken.pdf", "%PDF-1.4 and nothing else")
-    shelf.write("empty.pdf", pdf(""))
     shelf.write("huge.txt", "x" * 2001)
     shelf.write(".hidden.md", "cleaning")
     shelf.write("program.py", "cleaning")
     assert [line.split(" (")[0] for line in shelf.index.refresh()] == [
-        "broken.pdf: it is no PDF that can be read",
-        "empty.pdf: it has no text: scanned pages have to be recognised first",
         "huge.txt: it is larger than 0 MB",
         "latin.txt: it is not UTF-8",
     ]
