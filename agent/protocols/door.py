@@ -31,6 +31,7 @@ class Caller(NamedTuple):
         order: the order that we placed the call for; empty where somebody called us.
         brought: what the caller's own telephone system says of the call, by name; data, and no proof of anything.
         dialled: what a transfer after that stream came to; empty where the request tells of none.
+        accepts: whether a person who was asked has taken the caller, by a key or a word.
         parent: the provider's id of the call that a transfer is for, where this request is about the person's own.
     """
 
@@ -46,6 +47,7 @@ class Caller(NamedTuple):
     brought: Mapping[str, str] = MappingProxyType({})
     dialled: TransferOutcome | Literal[""] = ""
     parent: str = ""
+    accepts: bool = False
 
 
 AnsweredBy = Literal["human", "machine_start", "machine_end", "fax", "unknown"]
@@ -130,7 +132,27 @@ class HangUpNow(NamedTuple):
     """The conversation is over."""
 
 
-Verdict = Join | Say | Transfer | Whisper | HangUpNow
+class Ask(NamedTuple):
+    """Tell a person this, and let them take or refuse a caller; `order`: what their answer is brought back with."""
+
+    text: str
+    order: str
+    language: str = "en-US"
+
+
+class Meet(NamedTuple):
+    """Join this call to the others in a room, which closes when one of them leaves.
+
+    Attributes:
+        room: its name.
+        leg: as in `Transfer`; 0: the call ends with the room.
+    """
+
+    room: str
+    leg: int = 0
+
+
+Verdict = Join | Say | Transfer | Whisper | Ask | Meet | HangUpNow
 
 
 class PhoneProvider(Protocol):

@@ -32,6 +32,7 @@ from agent.server.stores import Desk, Stores
 from agent.server.switchboard import Switchboard
 from agent.server.toolkit import Ports, Toolkit
 from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
+from agent.server.warm import WarmTransfers
 from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
 
@@ -95,9 +96,12 @@ class Building:
             stores = Stores.at(settings.database)
             desk = Desk(stores, wall)
             libraries = Libraries(self.agents.folder, settings.data_dir / "knowledge")
+            warm = WarmTransfers(tasks, lambda: os.urandom(8).hex(), settings.caller_id)
             toolkit = Toolkit(
                 self.agents.folder,
-                ports=Ports(inbox=desk, desk=desk, opt_outs=desk, library=libraries.of),
+                ports=Ports(
+                    inbox=desk, desk=desk, opt_outs=desk, library=libraries.of, people=warm
+                ),
                 journal=DatabaseJournal(stores.effects, wall),
                 secret=settings.secret,
             )
@@ -126,9 +130,9 @@ class Building:
                 number_key=derive(self.auth_token, "number"),
                 wall=wiring.wall,
             )
-            board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls)
+            board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls, warm)
             self.switchboard = board
-            outbound = Outbound(wiring, board, stores, instance, self.public_url)
+            outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
             for name in PHONES:
                 provider = PHONES[name](settings, self.auth_token, self.public_url)
                 door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)

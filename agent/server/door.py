@@ -1,7 +1,7 @@
 """A phone provider's door: signed webhooks in, verdicts out, and the media stream. The same for every provider.
 
 `/NAME/voice` rings, `/NAME/media` is the stream, `/NAME/after` is asked when a stream or a transfer has ended, `/NAME/whisper` when
-somebody picks up a transfer, `/NAME/status` tells of the call's own end, `/NAME/amd` of who answered a call of ours. Nothing is opened
+somebody picks up a transfer, `/NAME/accept` when a person who was asked has decided, `/NAME/status` tells of the call's own end, `/NAME/amd` of who answered a call of ours. Nothing is opened
 for a request that the provider did not sign.
 """
 
@@ -66,6 +66,7 @@ class Door:
             Route(f"{at}/voice", self.voice, methods=["POST"]),
             Route(f"{at}/after", self.after, methods=["POST"]),
             Route(f"{at}/whisper", self.whisper, methods=["POST"]),
+            Route(f"{at}/accept", self.accept, methods=["POST"]),
             Route(f"{at}/status", self.status, methods=["POST"]),
             Route(f"{at}/amd", self.amd, methods=["POST"]),
             WebSocketRoute(f"{at}/media", self.media),
@@ -82,6 +83,10 @@ class Door:
     async def whisper(self, request: Request) -> Response:
         """Somebody has picked up a transfer."""
         return await self._answered(request, self._switchboard.whisper)
+
+    async def accept(self, request: Request) -> Response:
+        """A person who was asked has decided."""
+        return await self._answered(request, self._switchboard.decided)
 
     async def status(self, request: Request) -> Response:
         """The call's status changed; repeated and late ones change nothing."""

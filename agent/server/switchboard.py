@@ -13,7 +13,7 @@ import structlog
 
 from agent.config.variables import fitting, with_variables
 from agent.errors import UserError
-from agent.protocols.door import HangUpNow, Join, Say, Transfer, Verdict
+from agent.protocols.door import HangUpNow, Join, Meet, Say, Transfer, Verdict
 from agent.protocols.token import TokenClaims
 from agent.server import transfers
 from agent.server.admission import Breaker
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agent.protocols.base import StreamStart
     from agent.protocols.door import AnsweredBy, Caller
     from agent.server.register import Register
+    from agent.server.warm import WarmTransfers
     from agent.server.wiring import Wiring
     from agent.telephony.media_stream import MediaStreamLine
 
@@ -83,13 +84,22 @@ class Switchboard:
         register: their records and tokens.
         tasks: owner of the calls.
         max_calls: slots.
+        warm: the persons who were asked whether they take a caller.
 
     Attributes:
         adopt: asked to open a call of ours that another process placed, when its webhook comes here.
     """
 
-    def __init__(self, wiring: Wiring, register: Register, tasks: Tasks, max_calls: int) -> None:
+    def __init__(
+        self,
+        wiring: Wiring,
+        register: Register,
+        tasks: Tasks,
+        max_calls: int,
+        warm: WarmTransfers,
+    ) -> None:
         self.draining = False
+        self._warm = warm
         self.metrics = Metrics(lambda: self.active)
         self._wiring = wiring
         self._register = register
@@ -126,6 +136,8 @@ class Switchboard:
 
     async def ring(self, caller: Caller) -> Verdict:
         """A caller rings: hold until the agent can speak, or say why it cannot."""
+        if self._warm.concerns(caller):
+            return self._warm.picked_up(caller)
         place = self._known(caller)
         if place is None:
             if (ended := self._ended.get(caller.call_id)) is not None:
@@ -191,8 +203,15 @@ class Switchboard:
             return HangUpNow()  # the caller is there no more
         return transfers.whisper(place.call.agent, place.call.away)
 
+    async def decided(self, caller: Caller) -> Verdict:
+        """A person who was asked has taken the caller, or has not."""
+        return self._warm.decided(caller)
+
     def over(self, caller: Caller) -> None:
         """The provider says that the call itself has ended."""
+        if self._warm.concerns(caller):
+            self._warm.over(caller)
+            return
         place = self._known(caller)
         if place is not None:
             place.call.abandon(caller.over)
@@ -296,10 +315,13 @@ class Switchboard:
         await asyncio.sleep(0)  # let the machine hear that its line is gone
         if place.call.reason or place.caller.call_id not in self._places:
             return _after(place.call.reason, amends(place.call.agent))
-        if place.call.away is not None:
-            return transfers.put_through(
-                place.call.agent, place.call.away, place.caller.call_id, leg - 1
-            )
+        call = place.call
+        if call.away is not None:
+            if call.agent.transfer[call.away].mode == "cold":
+                return transfers.put_through(call.agent, call.away, place.caller.call_id, leg - 1)
+            if (there := self._warm.room(call.id, call.away)) is not None:
+                return Meet(there, leg - 1)
+            call.transfer_ended("failed")  # whoever waited for the caller does no more
         return self._join(place, leg)
 
     def _join(self, place: Place, leg: int) -> Join:
@@ -365,6 +387,7 @@ class Switchboard:
             await call.run()
         finally:
             self._forget(place)
+            self._warm.call_ended(call.id, call.reason)
             log.info("call ended", call=call.id, reason=call.reason)
             self.metrics.add(call.reason, call.counted, call.turns)
             figures = call.figures()

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from agent.drive.tasks import Tasks
-from agent.errors import PickupError, StorageError, UserError
+from agent.errors import PickupError, StorageError, ToolFailed, UserError
 from agent.server import clock, transfers
 from agent.server.outside_tools import OutsideTools
 from agent.tools.collect_digits import CollectDigits
@@ -43,6 +44,12 @@ if TYPE_CHECKING:
     from agent.tools.take_message import Inbox, LeftMessage
 
 
+class People(Protocol):
+    """Asks a person first; see `agent/server/warm.py`."""
+
+    async def ask(self, info: CallInfo, agent: AgentFile, target: str, summary: str) -> None: ...
+
+
 class Nowhere:
     """Stands in for what a server does not have: every use of it fails in words."""
 
@@ -54,6 +61,9 @@ class Nowhere:
 
     async def opt_out(self, info: CallInfo, why: str) -> bool:
         raise StorageError("opt-outs are not kept here")
+
+    async def ask(self, info: CallInfo, agent: AgentFile, target: str, summary: str) -> None:
+        raise ToolFailed("Nobody can be called from here.")
 
     async def search(self, question: str, limit: int) -> Sequence[Quote]:
         raise StorageError("there are no documents here")
@@ -79,6 +89,7 @@ class Ports:
         desk: where promised callbacks go.
         library: the documents of an agent.
         opt_outs: the do-not-call list.
+        people: asks somebody whether they take a caller.
     """
 
     wall: Callable[[], float] = clock.wall
@@ -86,6 +97,7 @@ class Ports:
     desk: CallbackDesk = Nowhere()
     library: Callable[[AgentFile], Library] = lambda agent: Nowhere()
     opt_outs: OptOuts = Nowhere()
+    people: People = Nowhere()
 
 
 def _diary(agent: AgentFile, ports: Ports) -> Diary:
@@ -99,7 +111,9 @@ BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
         info, ports.desk, _diary(agent, ports)
     ),
     "look_up": lambda agent, info, ports: LookUp(ports.library(agent)),
-    "transfer_call": lambda agent, info, ports: TransferCall(transfers.choices(agent)),
+    "transfer_call": lambda agent, info, ports: TransferCall(
+        transfers.choices(agent), partial(ports.people.ask, info, agent)
+    ),
     "send_digits": lambda agent, info, ports: SendDigits(),
     "collect_digits": lambda agent, info, ports: CollectDigits(),
     "hold": lambda agent, info, ports: Hold(),

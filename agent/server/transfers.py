@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from agent.protocols.door import Transfer, Whisper
+from agent.tools.transfer_call import Choice
 
 if TYPE_CHECKING:
     from agent.config.agent_file import AgentFile
@@ -28,9 +29,9 @@ def whisper(agent: AgentFile, target: str) -> Whisper:
     return Whisper(DEFAULT_WHISPER) if own is None else Whisper(own, agent.language)
 
 
-def choices(agent: AgentFile) -> dict[str, tuple[str, float]]:
-    """What `transfer_call` may choose from: what each target is there for, and how many seconds it may ring."""
+def choices(agent: AgentFile) -> dict[str, Choice]:
+    """What `transfer_call` may choose from."""
     return {
-        name: (there.description or "", float(there.timeout))
+        name: Choice(there.description or "", float(there.timeout), there.mode == "warm")
         for name, there in agent.transfer.items()
     }

@@ -75,7 +75,10 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
     "Reject": frozenset({"reason"}),
     "Redirect": frozenset({"method"}),
     "Dial": frozenset({"action", "method", "timeout", "callerId", "answerOnBridge", "timeLimit"}),
-    "Gather": frozenset({"action", "method", "numDigits", "timeout", "finishOnKey", "input"}),
+    "Gather": frozenset(
+        {"action", "method", "numDigits", "timeout", "finishOnKey", "input"}
+        | {"hints", "language", "speechTimeout"}  # of speech, which this stand-in does not hear
+    ),
     "Connect": frozenset({"action", "method"}),
     "Stream": frozenset({"url", "name", "track"}),
     "Parameter": frozenset({"name", "value"}),
@@ -233,7 +236,8 @@ def _room(element: Element, base_url: str) -> Room:
 def _gather(element: Element, base_url: str) -> Gather:
     _check(element, text=False)
     action = element.get("action")
-    if action is None or element.get("input", "dtmf") != "dtmf":
+    taken = element.get("input", "dtmf").split()
+    if action is None or "dtmf" not in taken or not {"dtmf", "speech"} >= set(taken):
         raise TwimlError(12200, "<Gather>: this stand-in gathers keys (dtmf), and needs an action")
     prompts = [_verb(child, base_url) for child in element]
     return Gather(

@@ -43,7 +43,13 @@ TARGETS = {
     "busy": ("+12025550113", "busy"),
     "away": ("+12025550114", "no-answer:after=0.5"),
     "gone": ("+12025550115", "failed:sip=404"),
+    "asked": ("+12025550116", "human:after=0.3,talk=1,keys=1"),
+    "refuses": ("+12025550117", "human:after=0.3,keys=2"),
+    "deaf": ("+12025550118", "human:after=0.2"),
+    "engaged": ("+12025550119", "busy"),
 }
+COLD = ("open", "slow", "busy", "away", "gone")
+WARM = ("asked", "refuses", "deaf", "engaged")
 TAKES = {TARGETS["open"][0]: 0.6, TARGETS["slow"][0]: 0.4}
 """Who takes a call, and for how many seconds."""
 
@@ -77,6 +83,13 @@ class Operator(BenchBrain):
             )
         return super().prompted(text)
 
+    def answered(self, tool: str, response: dict[str, Any]) -> Any:
+        if tool != "transfer_call" or "put through when" in str(response):
+            return ()
+        if "error" in response:
+            return (spoken(0.6, "Nobody there, goodbye"), Call("end_call", {}))
+        return (spoken(1.0, "They take you"),)
+
     def heard(self, utterance: Sound) -> Understood:
         last = spoken(self._dice.uniform(0.8, 2.6), "Goodbye for")
         call = Call("end_call", {})
@@ -95,6 +108,12 @@ class Ended(NamedTuple):
     reason: str | None
     legs: int
     lines: list[dict[str, Any]]
+    commands: list[str]
+
+    @property
+    def sessions_after_the_transfer(self) -> int:
+        """Sessions with the model that were opened once the caller had left for it."""
+        return self.commands[self.commands.index("put_through") :].count("open_model")
 
     @property
     def spoke_into_the_last(self) -> bool:
@@ -142,7 +161,8 @@ class Hall(NamedTuple):
         children = [each for each in records if each.parent_sid == sid(n)]
         lines = self.here.transcript(sid(n))
         record = network.calls[sid(n)].record
-        return Ended(report, record, children, row.end_reason, row.legs, lines)
+        done = [each["kind"] for event in self.here.events(sid(n)) for each in event["do"]]
+        return Ended(report, record, children, row.end_reason, row.legs, lines, done)
 
 
 @asynccontextmanager
@@ -154,13 +174,21 @@ async def hall(
     described = {
         "tools": ["end_call", "transfer_call"],
         "transfer": {
-            name: {"number": number, "timeout": 5} for name, (number, _) in TARGETS.items()
+            name: {"number": number, "timeout": 5, "mode": "warm" if name in WARM else "cold"}
+            for name, (number, _) in TARGETS.items()
         },
     } | agent
     conduct = Conduct(setup_seconds=0.02, model_delay_seconds=0.05, speed=1.5)
     async with twilio_serving(options, directory) as twilio:
+        settings: dict[str, Any] = {
+            "TWILIO_ACCOUNT_SID": ACCOUNT,
+            "TWILIO_API_URL": twilio.origin,
+            "CALLER_ID": TO,
+        }
         brain = lambda: Operator(dice, targets)  # noqa: E731
-        async with exchange(folder, brain=brain, conduct=conduct, agent=described) as here:
+        async with exchange(
+            folder, brain=brain, conduct=conduct, agent=described, **settings
+        ) as here:
             yield Hall(here, twilio)
 
 
@@ -214,9 +242,8 @@ async def test_two_hundred_goodbyes_are_heard_to_their_end(tmp_path: Path, full:
 async def test_two_hundred_transfers_hang_up_on_nobody(tmp_path: Path, full: bool) -> None:
     dice = Random(21)
     count = 200 if full else 20
-    async with hall(tmp_path, dice, tuple(TARGETS)) as room:
+    async with hall(tmp_path, dice, COLD) as room:
         calls = await many(room, count, dice, cut_in=0.2)
-        assert room.here.opened == count  # one session each: who came back, came back to the same
     taken = failed = 0
     for call in calls:
         (person,) = call.children
@@ -228,6 +255,7 @@ async def test_two_hundred_transfers_hang_up_on_nobody(tmp_path: Path, full: boo
             taken += 1
         else:
             assert (call.reason, call.legs) == ("agent_hung_up", 2)
+            assert call.sessions_after_the_transfer == 0  # back with the very same one
             announced, back = agents(call.lines)[-2:]
             assert call.heard_whole(back)
             assert call.heard_whole(announced) or announced["cut"]  # by the caller himself
@@ -240,3 +268,33 @@ async def test_two_hundred_transfers_hang_up_on_nobody(tmp_path: Path, full: boo
     print(f"{taken} transfers taken and {failed} not, of {count}; nobody was hung up on")
     assert taken + failed == count
     assert min(taken, failed) >= count // 10
+
+
+@pytest.mark.timeout(120)
+async def test_a_person_who_is_asked_first_talks_to_the_caller_or_the_agent_goes_on(
+    tmp_path: Path,
+) -> None:
+    dice = Random(22)
+    async with hall(tmp_path, dice, WARM) as room:
+        calls = await many(room, 16, dice)
+        persons = [
+            each.record
+            for each in room.twilio.network.calls.values()
+            if each.record.parent_sid == "" and each.record.direction == "outbound-api"
+        ]
+        assert len(persons) == len(calls)
+        met = 0
+        for call in calls:
+            talked = [each for each in persons if together(call.record, each, now()) > 0]
+            if call.reason == "transferred":
+                (person,) = talked
+                assert person.to == TARGETS["asked"][0]
+                assert together(call.record, person, now()) >= 1.0 - PACKET
+                assert person.hung_up_by == HungUpBy.PERSON
+                assert "They take you" in agents(call.lines)[-1]["text"]
+                met += 1
+            else:
+                assert (call.reason, call.legs, talked) == ("agent_hung_up", 1, [])
+            assert call.record.hung_up_by == HungUpBy.TWIML
+        assert met == sum(each.to == TARGETS["asked"][0] for each in persons) > 0
+        assert all(each.over for each in persons)

@@ -19,6 +19,7 @@ from agent.server.lines import LineStore
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.switchboard import Switchboard
+from agent.server.warm import WarmTransfers
 from agent.server.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -236,7 +237,8 @@ class Bench:
             wall=self.wiring.wall,
         )
         calls = Tasks("calls", lambda child, error: self.failures.append(error))
-        self.board = Switchboard(self.wiring, self.register, calls, max_calls)
+        self.warm = WarmTransfers(tasks, self.wiring.new_id)
+        self.board = Switchboard(self.wiring, self.register, calls, max_calls, self.warm)
 
     @property
     def model(self) -> FakeModel:

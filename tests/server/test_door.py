@@ -14,7 +14,7 @@ from starlette.websockets import WebSocketDisconnect
 from twilio.request_validator import RequestValidator
 
 from agent.drive.wakeups import Wakeups
-from agent.protocols.door import HangUpNow, Join, Say, Transfer, Whisper
+from agent.protocols.door import Ask, HangUpNow, Join, Meet, Say, Transfer, Whisper
 from agent.protocols.twilio.provider import OVER, Twilio
 from agent.protocols.twilio.webhook import FORM_BYTES
 from agent.server.door import Door
@@ -67,6 +67,10 @@ class Board:
 
     async def whisper(self, caller: Caller) -> Verdict:
         self.asked.append(("whisper", caller))
+        return self.verdict
+
+    async def decided(self, caller: Caller) -> Verdict:
+        self.asked.append(("decided", caller))
         return self.verdict
 
     async def admit(self, start: StreamStart, line: Any) -> None:
@@ -142,6 +146,9 @@ def bench() -> Bench:
         (Transfer("+15550001111"), "+15550001111"),
         (Transfer("sip:office@example.com"), "<Sip>sip:office@example.com</Sip>"),
         (Whisper("A caller."), "<Say"),
+        (Ask("A caller.", "warm-1"), f"{ORIGIN}/twilio/accept?order=warm-1"),
+        (Meet("warm-1", 2), f"{ORIGIN}/twilio/after?leg=2"),
+        (Meet("warm-1"), "<Dial><Conference"),
         (HangUpNow(), "<Hangup"),
         (Join("the-token", 3), "the-token"),
     ],
@@ -197,6 +204,23 @@ def test_a_transfer_says_what_it_came_to_and_a_whisper_whose_it_is(bench: Bench)
         ("after", caller(leg=2, dialled="no_answer")),
         ("whisper", caller(leg=2, parent="CA1")),
     ]
+
+
+@pytest.mark.parametrize(
+    ("said", "accepts"),
+    [
+        ({"Digits": "1"}, True),
+        ({"SpeechResult": "Yes, please."}, True),
+        ({"Digits": "2"}, False),
+        ({"SpeechResult": "no, yes"}, False),
+        ({}, False),
+    ],
+)
+def test_a_person_takes_a_caller_by_a_key_or_a_word(
+    bench: Bench, said: dict[str, str], accepts: bool
+) -> None:
+    bench.post("/twilio/accept?order=warm-1", FORM | said)
+    assert bench.board.asked == [("decided", caller(order="warm-1", accepts=accepts))]
 
 
 @pytest.mark.parametrize("query", ["", "?leg=", "?leg=0", "?leg=-1", "?leg=99999", "?leg=2&leg=3"])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agent import events as e
-from agent.protocols.door import HangUpNow, Join, Say, Transfer, Whisper
+from agent.protocols.door import Ask, HangUpNow, Join, Meet, Say, Transfer, Whisper
 from agent.server.spoken import SPOKEN
 from agent.tools.transfer_call import ANSWERED_WITHIN
 from tests.server.bench import AGENT, Bench, caller
@@ -15,7 +15,10 @@ from tests.server.test_switchboard import connect, play
 from tests.telephony.fakes import settle
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from agent.protocols.door import Caller, CallOrder
 
 DESK = (
     AGENT
@@ -27,13 +30,22 @@ transfer:
     timeout: 20
     whisper: A caller from Pickup.
   office: sip:office@example.com
+  anna:
+    number: "+15550003333"
+    mode: warm
 """
 )
 
 
-async def put_through(bench: Bench, target: str = "reception") -> None:
-    """The agent says that it puts the caller through, the caller hears it, and the stream ends."""
+async def put_through(
+    bench: Bench,
+    target: str = "reception",
+    first: Callable[[Bench], Awaitable[object]] | None = None,
+) -> None:
+    """The agent says that it puts the caller through, the caller hears it, and the stream ends; `first`: what happens before."""
     hear = await connect(bench)
+    if first is not None:
+        await first(bench)
     call = bench.board._places[caller().call_id].call
     feed = call._session.feed
     hear(e.LineMark("none"))
@@ -158,5 +170,80 @@ def test_the_model_chooses_a_name_and_the_agents_file_has_the_number(
         )
         assert verdict.whisper is (target == "reception")
         assert verdict.timeout + ANSWERED_WITHIN >= 20
+
+    play(tmp_path, scene, agent=DESK)
+
+
+class Carrier:
+    """Somebody picks up every call."""
+
+    def __init__(self) -> None:
+        self.orders: list[str] = []
+        self.ended: list[str] = []
+
+    async def place(self, order: CallOrder) -> str:
+        self.orders.append(order.id)
+        return "CA-anna"
+
+    async def hang_up(self, call_id: str) -> bool:
+        self.ended.append(call_id)
+        return True
+
+
+async def ask_anna(bench: Bench) -> Caller:
+    """Anna is asked about the caller whose call is live, and takes him."""
+    carrier = bench.warm.carrier = Carrier()
+    bench.warm.caller_id = "+15559998888"
+    call = bench.board._places[caller().call_id].call
+    asking = bench.wiring.tasks.start_read(
+        "ask", bench.warm.ask(call.info, call.agent, "anna", "Bo.")
+    )
+    await settle()
+    anna = caller(2)._replace(order=carrier.orders[0], call_id="CA-anna")
+    assert isinstance(await bench.board.ring(anna), Ask)
+    assert isinstance(await bench.board.decided(anna._replace(accepts=True)), Meet)
+    await settle()
+    assert asking.exception() is None
+    return anna
+
+
+def test_caller_and_person_meet_in_a_room(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await put_through(bench, "anna", ask_anna)
+        verdict = await bench.board.after(after())
+        assert isinstance(verdict, Meet) and verdict.leg == 1
+        assert await bench.board.after(after(dialled="connected")) == HangUpNow()
+        await settle()
+        [(reason, _, _)] = bench.records.finished.values()
+        assert reason == "transferred"
+
+    play(tmp_path, scene, agent=DESK)
+
+
+def test_a_person_who_hangs_up_before_the_caller_comes_leaves_him_with_the_agent(
+    tmp_path: Path,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        async def ask_and_leave(bench: Bench) -> None:
+            anna = await ask_anna(bench)
+            bench.board.over(anna._replace(over="caller_hung_up"))
+
+        await put_through(bench, "anna", ask_and_leave)
+        back = await bench.board.after(after())
+        assert isinstance(back, Join) and back.leg == 2
+        await settle()
+        texts = [c.text for c in bench.model.sent if isinstance(c, e.SendText)]
+        assert "could not be connected" in texts[-1]
+
+    play(tmp_path, scene, agent=DESK)
+
+
+def test_a_caller_who_hangs_up_first_leaves_nobody_waiting(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        await put_through(bench, "anna", ask_anna)
+        bench.board.over(caller(over="caller_hung_up"))
+        await settle()
+        carrier = bench.warm.carrier
+        assert isinstance(carrier, Carrier) and carrier.ended == ["CA-anna"]
 
     play(tmp_path, scene, agent=DESK)

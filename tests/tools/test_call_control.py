@@ -14,9 +14,21 @@ from agent.tools.base import Answer, Tool
 from agent.tools.collect_digits import CollectDigits
 from agent.tools.hold import Hold
 from agent.tools.send_digits import SendDigits
-from agent.tools.transfer_call import TransferCall
+from agent.tools.transfer_call import Choice, TransferCall
 
-DESK = TransferCall({"reception": ("for everything else", 20.0), "dr_lee": ("", 30.0)})
+ASKED: list[tuple[str, str]] = []
+
+
+async def ask(target: str, summary: str) -> None:
+    if target == "nobody":
+        raise ToolFailed("Nobody answered.")
+    ASKED.append((target, summary))
+
+
+DESK = TransferCall(
+    {"reception": Choice("for everything else", 20.0), "dr_lee": Choice("", 30.0)}, ask
+)
+WARM = TransferCall({"anna": Choice("", 20.0, True), "nobody": Choice("", 30.0, True)}, ask)
 
 
 def run(tool: Tool, **args: Any) -> Answer:
@@ -65,3 +77,15 @@ def test_a_call_is_held_and_resumed() -> None:
     assert run(Hold(), action="hold", seconds=30, caller_asked=True).effect == HoldCall(30.0, True)
     assert run(Hold(), action="resume").effect == ResumeCall()
     assert complaints(Hold(), action="hold", seconds=100_000)
+
+
+def test_a_person_is_asked_first_where_the_agents_file_wants_it() -> None:
+    ASKED.clear()
+    assert run(WARM, target="anna", summary="Bo, about a bill.").effect == TransferAfterGoodbye(
+        "anna", 35.0
+    )
+    assert ASKED == [("anna", "Bo, about a bill.")]
+    with pytest.raises(ToolFailed, match="Nobody answered"):
+        run(WARM, target="nobody")
+    assert WARM.declaration.deadline == 80.0 and DESK.declaration.deadline is None
+    assert "anna (is asked first, while you go on talking); nobody" in WARM.declaration.description

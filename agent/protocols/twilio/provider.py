@@ -9,9 +9,11 @@ from urllib.parse import parse_qs
 from agent.errors import LineProtocolError, NotSigned
 from agent.protocols.door import (
     AnsweredBy,
+    Ask,
     Caller,
     HangUpNow,
     Join,
+    Meet,
     Request,
     Say,
     Transfer,
@@ -53,6 +55,9 @@ DIALLED: dict[str, TransferOutcome] = {
 }
 """`DialCallStatus` values (Twilio: TwiML `<Dial>`, action)."""
 
+YES = frozenset({"yes", "yeah", "yep", "sure", "okay", "ok"})
+"""First words by which a person takes a caller."""
+
 _LEG = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 
@@ -72,6 +77,7 @@ class Twilio:
         self._signatures = Signatures(auth_token, public_url)
         self._account_sid = account_sid
         self._action_url = f"{public_url}/{self.name}/after"
+        self._accept_url = f"{public_url}/{self.name}/accept"
         self._whisper_url = f"{public_url}/{self.name}/whisper"
         self._stream_url = f"ws{public_url.removeprefix('http')}/{self.name}/media"
 
@@ -109,6 +115,7 @@ class Twilio:
             brought=brought(form),
             dialled=DIALLED.get(form.first("DialCallStatus"), ""),
             parent=_said(request.target, "parent"),
+            accepts=_accepts(form),
         )
 
     def may_stream(self, request: Request) -> bool:
@@ -130,12 +137,23 @@ class Twilio:
                 return twiml.connect(self._stream_url, f"{self._action_url}?leg={leg}", token)
             case Say(text, language):
                 return twiml.say_and_hang_up(text, language=language)
+            case HangUpNow():
+                return twiml.hang_up()
+            case Transfer() | Whisper() | Ask() | Meet():
+                return self._transfer(verdict)
+            case _:
+                assert_never(verdict)
+
+    def _transfer(self, verdict: Transfer | Whisper | Ask | Meet) -> str:
+        match verdict:
             case Transfer():
                 return self._dial(verdict)
             case Whisper(text, language):
                 return twiml.say(text, language=language)
-            case HangUpNow():
-                return twiml.hang_up()
+            case Ask(text, order, language):
+                return twiml.ask(text, f"{self._accept_url}?order={order}", language=language)
+            case Meet(room, leg):
+                return twiml.meet(room, f"{self._action_url}?leg={leg}" if leg else None)
             case _:
                 assert_never(verdict)
 
@@ -155,6 +173,12 @@ def _leg(target: str) -> int:
     """The leg that our own URL says, which Twilio signs with the rest; 0 on any other URL."""
     said = _said(target, "leg")
     return int(said) if _LEG.fullmatch(said) else 0
+
+
+def _accepts(form: Form) -> bool:
+    """Whether whoever was asked pressed 1, or said yes (Twilio: TwiML `<Gather>`, `Digits` and `SpeechResult`)."""
+    words = form.first("SpeechResult").lower().replace(",", " ").replace(".", " ").split()
+    return form.first("Digits") == "1" or (bool(words) and words[0] in YES)
 
 
 def _said(target: str, name: str) -> str:

@@ -125,6 +125,43 @@ def dial(
     return str(response)
 
 
+def ask(text: str, action_url: str, *, language: str = "en-US") -> str:
+    """Tell a person something and take a key or a word for an answer; without one the call ends.
+
+    Args:
+        text: what it is about.
+        action_url: asked by POST with `Digits` or `SpeechResult`.
+        language: of `text`.
+    """
+    response = VoiceResponse()
+    gather = response.gather(
+        input="dtmf speech",
+        num_digits=1,
+        timeout=8,
+        speech_timeout="auto",
+        hints="yes, no",
+        action=action_url,
+        method="POST",
+    )
+    gather.say(text, language=language)
+    gather.say("To take the call, press 1 or say yes.", language="en-US")
+    response.hangup()
+    return str(response)
+
+
+def meet(room: str, action_url: str | None = None) -> str:
+    """Join a call to a conference that ends when one of its members leaves.
+
+    Args:
+        room: its name.
+        action_url: asked by POST when it has ended; without it the call ends.
+    """
+    response = VoiceResponse()
+    leg: Dial = response.dial(action=action_url)
+    leg.conference(room, beep="false", start_conference_on_enter=True, end_conference_on_exit=True)
+    return str(response)
+
+
 def hang_up() -> str:
     """End the call."""
     response = VoiceResponse()

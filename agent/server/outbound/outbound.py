@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agent.config.settings import Settings
     from agent.server.stores import Stores
     from agent.server.switchboard import Switchboard
+    from agent.server.warm import WarmTransfers
     from agent.server.wiring import Wiring
 
 log = structlog.get_logger()
@@ -39,6 +40,7 @@ class Outbound:
         stores: keep what was ordered.
         instance: this process.
         public_url: the origin at which the carrier reaches us.
+        warm: asks persons by the same carrier.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class Outbound:
         stores: Stores,
         instance: str,
         public_url: str,
+        warm: WarmTransfers,
     ) -> None:
         settings = wiring.settings
         self._wiring = wiring
         self._board = board
         self._instance = instance
         self._public_url = public_url
+        self._warm = warm
         self._campaigns = stores.campaigns
         self._stack = AsyncExitStack()
         self._dialer: Dialer | None = None
@@ -72,10 +76,14 @@ class Outbound:
             given = credentials(settings)
         except UserError:
             given = None
-        if given is not None and settings.call_countries:
+        if given is not None:
             carrier = await self._stack.enter_async_context(calls(given, self._public_url))
-            self._dialer = Dialer(self.orders, self._campaigns, self._board, carrier, self._post())
-            self._dialer.begin()
+            self._warm.carrier = carrier
+            if settings.call_countries:
+                self._dialer = Dialer(
+                    self.orders, self._campaigns, self._board, carrier, self._post()
+                )
+                self._dialer.begin()
         if settings.api_token is None:
             return []
         api = CallsApi(
@@ -91,6 +99,7 @@ class Outbound:
         """The calls have ended."""
         if self._dialer is not None:
             await self._dialer.close()
+        self._warm.carrier = None
         await self._stack.aclose()
 
     def _post(self) -> Post:
