@@ -53,6 +53,7 @@ class OutsideTools:
         self._secret = secret
         self._tell = tell
         self._files = PythonFiles(folder, log.error)
+        self._loading = Threads()  # apart: tools that hang must not keep others from being read
         self._threads = Threads()
         self._web = Web()
         self._sessions = Tasks("mcp", lambda child, error: log.error(child, exc_info=error))
@@ -67,7 +68,7 @@ class OutsideTools:
         """
         if entry.python is not None:
             source = entry.python
-            functions = await self._threads.run(
+            functions = await self._loading.run(
                 f"load {source}", lambda: self._files.functions(source)
             )
             return [make_tool(function, info, self._threads) for function in functions]

@@ -24,7 +24,7 @@ from agent.errors import ToolFailed, UserError
 from agent.tools.answers import presentable
 from agent.tools.base import Answer, CallInfo, Declaration
 from agent.tools.docstring import read_docstring
-from agent.tools.schema import plain
+from agent.tools.schema import joined, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -201,7 +201,7 @@ def _parameters(
     schema.pop("description", None)  # msgspec's words on our Struct
     for name, each in schema["properties"].items():
         if name in said:
-            each["description"] = "; ".join(filter(None, (said[name], each.get("description"))))
+            each["description"] = joined([said[name], *filter(None, [each.get("description")])])
     return schema
 
 

@@ -198,7 +198,12 @@ def _notes(schema: Mapping[str, Any]) -> str:
         notes.append("one of " + ", ".join(map(shown, words)))
     if schema.get("default") is not None:
         notes.append(f"default {shown(schema['default'])}")
-    return "; ".join(notes)
+    return joined(notes)
+
+
+def joined(notes: list[str]) -> str:
+    """Several clauses as one."""
+    return "; ".join([*(note.rstrip(".") for note in notes[:-1]), *notes[-1:]])
 
 
 def shown(value: Any) -> str:

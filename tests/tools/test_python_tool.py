@@ -92,7 +92,7 @@ def test_a_function_is_declared_by_its_hints_and_its_docstring() -> None:
             },
             "day": {
                 "type": "string",
-                "description": "the day that the caller asks for.; YYYY-MM-DD",
+                "description": "the day that the caller asks for; YYYY-MM-DD",
             },
             "guests": {
                 "type": "array",
@@ -214,6 +214,16 @@ async def test_what_a_function_raises_comes_out_as_it_is() -> None:
 
     with pytest.raises(ToolFailed, match=r"There is no table at eight\."):
         await run(fails)
+
+
+async def test_a_tool_that_would_end_the_process_only_fails() -> None:
+    @tool
+    async def leaves() -> None:
+        """Leave."""
+        raise SystemExit(3)
+
+    with pytest.raises(RuntimeError, match="SystemExit was raised"):
+        await run(leaves)
 
 
 def test_a_function_without_arguments_declares_none() -> None:

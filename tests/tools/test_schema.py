@@ -128,7 +128,7 @@ def one(schema: Any, *, strict: bool = True, **root: Any) -> dict[str, Any]:
         ({"type": "integer", "exclusiveMaximum": 9}, {"type": "integer", "maximum": 8}),
         (
             {"type": "string", "format": "date", "description": "The day."},
-            {"type": "string", "description": "The day.; YYYY-MM-DD"},
+            {"type": "string", "description": "The day; YYYY-MM-DD"},
         ),
         ({"type": "integer", "default": 2}, {"type": "integer", "description": "default 2"}),
         ({"allOf": [{"type": "string", "maxLength": 3}]}, {"type": "string", "maxLength": 3}),
