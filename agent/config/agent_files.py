@@ -97,9 +97,8 @@ class AgentFiles:
             if broken:
                 raise next(iter(broken.values()))
             return self.get("default")  # which says that there is none
-        claimed = (
-            agent for agent in agents.values() if _plain(number) in map(_plain, agent.numbers)
-        )
+        plain = _plain(number)
+        claimed = (agent for agent in agents.values() if plain in map(_plain, agent.numbers))
         others = (agent for agent in agents.values() if not agent.numbers)
         first = next(iter(agents.values()))
         return next(claimed, None) or agents.get("default") or next(others, first)
