@@ -25,7 +25,7 @@ from agent.simulator.caller import utterance
 from agent.simulator.clock import Owner, now
 from agent.simulator.ears import Recogniser
 from agent.simulator.phone import Manners
-from agent.tools.base import Answer, Declaration, Tool
+from agent.tools.base import Answer, CallInfo, Declaration, Tool
 from agent.tools.end_call import EndCall
 from tests.calls.exchange import Exchange, Heard
 
@@ -212,9 +212,11 @@ class Crowd:
         dice = Random(7)
         options = Wiring.options
 
-        def patient(wiring: Wiring, agent: AgentFile) -> CallOptions:
+        def patient(wiring: Wiring, agent: AgentFile, info: CallInfo | None = None) -> CallOptions:
             # A caller who takes "One moment" for the answer would go on to his next question.
-            return msgspec.structs.replace(options(wiring, agent), moment_after=99.0)
+            given = options(wiring, agent, info)
+            air = msgspec.structs.replace(given.dead_air, unsigned=99.0)
+            return msgspec.structs.replace(given, moment_after=99.0, dead_air=air)
 
         async def at_hand(*_: object) -> list[Tool]:
             return [EndCall(), WriteDown(self.written)]

@@ -21,7 +21,7 @@ from agent.simulator.brain import BenchBrain, Call, Heard as Understood, Say
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.phone import Manners
 from agent.simulator.report import AgentSpeaks, CallerSpeaks, Ended
-from agent.tools.base import Answer, Declaration
+from agent.tools.base import Answer, CallInfo, Declaration
 from tests.calls.exchange import TONE_SECONDS, Exchange, Heard, exchange, within, words
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ async def impatient(tmp_path: Path, **silences: float) -> AsyncIterator[Exchange
     """An exchange whose agent has the slow tool; `silences` in place of the delivered ones."""
     options = Wiring.options
 
-    def other(wiring: Wiring, agent: AgentFile) -> CallOptions:
-        given = options(wiring, agent)
+    def other(wiring: Wiring, agent: AgentFile, info: CallInfo | None = None) -> CallOptions:
+        given = options(wiring, agent, info)
         air = msgspec.structs.replace(given.dead_air, **silences)
         return msgspec.structs.replace(given, dead_air=air)
 
@@ -209,7 +209,8 @@ def complaints(here: Exchange, n: int, name: str, heard: Heard) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
+@pytest.mark.measure
+@pytest.mark.timeout(120)
 async def test_whatever_keeps_the_agent_silent_the_caller_is_answered(tmp_path: Path) -> None:
     async with impatient(tmp_path) as here:
         calls = [await placed(here, n, trouble) for n, trouble in enumerate(TROUBLES.values())]
@@ -222,6 +223,7 @@ async def test_whatever_keeps_the_agent_silent_the_caller_is_answered(tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.measure
 @pytest.mark.timeout(60)
 async def test_a_silent_caller_is_asked_twice_and_then_told_goodbye(tmp_path: Path) -> None:
     async with impatient(tmp_path, caller=2.0, caller_again=1.5) as here:
