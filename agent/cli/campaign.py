@@ -7,6 +7,7 @@ goes on when this command or the server is killed, and `run` with the same file 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import math
 import signal
 from pathlib import Path
@@ -18,6 +19,8 @@ import typer
 from agent.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.progress import Progress as Bar
 
     from agent.cli.parts.campaign_file import CampaignFile
@@ -84,6 +87,8 @@ def run(
     settings = _settings()
     found = _read(settings, file, agent)
     wanted = (rate, concurrency)
+    for line in _slower(settings, len(found.rows), rate, concurrency):
+        _tell(line)
     where = results or file.with_name(f"{file.stem}.results.csv")
     standing, paused = asyncio.run(_run(settings, found, agent, wanted, where))
     if as_json:
@@ -169,6 +174,18 @@ def _read(settings: Settings, file: Path, agent: str) -> CampaignFile:
         caps=caps(settings),
     )
     return read(file, agent, orders.check, wall())
+
+
+def _slower(settings: Settings, people: int, rate: float, concurrency: int) -> Iterator[str]:
+    """What will hold the campaign back; the server's settings are most likely these."""
+    for name, limit, wanted in (
+        ("CALLS_PER_SECOND", settings.calls_per_second, rate),
+        ("MAX_CALLS", settings.max_calls, concurrency),
+        ("CALLS_PER_HOUR", settings.calls_per_hour, people),
+        ("CALLS_PER_DAY", settings.calls_per_day, people),
+    ):
+        if wanted > limit:
+            yield f"{name} is {limit:g}, which holds this campaign back"
 
 
 # ---- one campaign
@@ -265,7 +282,8 @@ async def _watch(campaigns: Campaigns, campaign: str, enough: asyncio.Event) -> 
         while not enough.is_set():
             progress = await campaigns.progress(campaign)
             done = sum(progress.ended.values())
-            bar.update(task, total=progress.total, completed=done, description=_told(progress))
+            told = _told(progress, wall())
+            bar.update(task, total=progress.total, completed=done, description=told)
             if not (progress.waiting or progress.active):
                 return
             known = await campaigns.get(campaign)
@@ -336,9 +354,14 @@ def _bar() -> Bar:
     return Progress(*columns, console=Console(stderr=True))
 
 
-def _told(progress: Progress) -> str:
-    ended = ", ".join(f"{many} {why}" for why, many in sorted(progress.ended.items()))
-    return f"{progress.active} on the line; {ended}" if ended else f"{progress.active} on the line"
+def _told(progress: Progress, now: float) -> str:
+    """`3 on the line; 12 caller_busy; next 08:00`, in this machine's time zone."""
+    parts = [f"{progress.active} on the line"]
+    parts += [f"{many} {why}" for why, many in sorted(progress.ended.items())]
+    if progress.next_at is not None and progress.next_at > now:
+        at = datetime.datetime.fromtimestamp(progress.next_at, tz=datetime.UTC).astimezone()
+        parts.append(f"next {at:%a %H:%M}")
+    return "; ".join(parts)
 
 
 def _print(standings: list[Standing]) -> None:

@@ -22,6 +22,8 @@ from agent.storage.attempts import Attempts, Taker
 from agent.storage.campaigns import Campaigns, CampaignState
 from agent.storage.database import Database
 
+pytestmark = pytest.mark.timeout(40)  # the first one imports the server
+
 T = TypeVar("T")
 
 AGENT = """\
@@ -98,7 +100,7 @@ class Server(threading.Thread):
     async def _serve(self, database: Database) -> None:
         campaigns, attempts = Campaigns(database), Attempts(database)
         while not self.enough.is_set():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
             for campaign in await campaigns.running() if len(self.dialled) < self.calls else ():
                 now = time.time()
                 got = await campaigns.claim(campaign, Taker("server", now, now + 30))
@@ -175,6 +177,7 @@ def test_ctrl_c_pauses_and_the_same_command_goes_on(
     assert len({number for number, _ in server.dialled}) == len(server.dialled) == 3
 
 
+@pytest.mark.slow
 def test_what_was_stopped_is_not_begun_again_by_accident(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +192,18 @@ def test_what_was_stopped_is_not_begun_again_by_accident(
         assert run("pause", campaign) == 0
     assert run("pause", "nosuch") == 2
     assert "no campaign 'nosuch'" in capsys.readouterr().err
+
+
+def test_what_will_hold_a_campaign_back_is_told_before_it_begins(
+    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLS_PER_HOUR", "2")
+    with Server(home):
+        assert start("--rate", "100", "--concurrency", "3") == 0
+    told = capsys.readouterr().err
+    assert "CALLS_PER_SECOND is 1, which holds" in told
+    assert "CALLS_PER_HOUR is 2, which holds" in told
+    assert "MAX_CALLS" not in told
 
 
 def test_no_campaigns_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +273,7 @@ def test_a_file_or_an_agent_that_is_not_there(
     assert told in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_agent_or_another_text_is_another_campaign(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
