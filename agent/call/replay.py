@@ -197,6 +197,10 @@ class Replay:
         ]
 
 
+SOUNDS = ("pcm", "line", "own")
+"""Fields of commands that are sound."""
+
+
 def _by_length(command: dict[str, Any]) -> dict[str, Any]:
     """A command whose sound is only known by its samples."""
-    return command | {"pcm": command["pcm"][0]} if "pcm" in command else command
+    return command | {name: command[name][0] for name in SOUNDS if name in command}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
+from agent.cli.parts.replayed import replay_folder
 from agent.simulator import faults
 from agent.simulator.brain import BenchBrain
 from agent.simulator.gemini_setup import Conduct
@@ -60,6 +61,7 @@ async def test_the_agent_stops_where_the_model_does_not_notice(
         tmp_path,
         conduct=LATE,
         brain=lambda: BenchBrain(6.0),
+        agent={"recording": True},
         LOCAL_BARGE_IN=str(listens),
     )
     async with long as here:
@@ -71,6 +73,14 @@ async def test_the_agent_stops_where_the_model_does_not_notice(
     assert metrics["stopped"] == metrics["barge_ins"] == len(stops) == int(listens)
     assert metrics["spoken_on"] == 0
     assert all(0 < each < 0.6 for each in stops)
+    (row,) = here.rows(CALL)
+    for mute in (
+        False,
+        True,
+    ):  # what the detector has answered is in the record, also without sound
+        again = replay_folder(here.folder / "calls" / row.id, mute=mute).replay
+        assert (again.differences, again.fault, again.sound) == ([], "", not mute)
+        assert again.machine.metrics.stopped == int(listens)
 
 
 @pytest.mark.slow
