@@ -26,6 +26,8 @@ class CallOptions:
         start_delay_s: fixed delay of `start`; None draws 0.1 to 0.3 s from `seed`.
         dial_status: how a <Dial> ends where no phone network was given: nobody can be called.
         max_seconds: the caller hangs up after this.
+        decode_keys: find the keys in the agent's audio when the call is over, where its audio is kept
+            (about a millisecond of work for a second of talk).
     """
 
     url: str
@@ -44,3 +46,4 @@ class CallOptions:
     start_delay_s: float | None = None
     dial_status: str = "no-answer"
     max_seconds: float = 60.0
+    decode_keys: bool = False

@@ -48,7 +48,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
         callbacks_twice: every status callback and verdict is posted twice, as a retry would.
         callbacks_swapped: each second status callback comes before the first.
         reach: public origin -> where to connect for it.
-        start_delay_s, seed: as for `CallOptions`.
+        start_delay_s, seed, decode_keys: as for `CallOptions`.
     """
 
     account_sid: str = "AC" + "0" * 32
@@ -63,6 +63,7 @@ class NetworkOptions(msgspec.Struct, frozen=True, kw_only=True):
     reach: dict[str, str] = {}
     start_delay_s: float | None = None
     seed: int | None = None
+    decode_keys: bool = False
 
     def __repr__(self) -> str:
         """Without its secrets."""
@@ -144,6 +145,7 @@ class Network:
                 to_number=order.to,
                 start_delay_s=options.start_delay_s,
                 seed=options.seed,
+                decode_keys=options.decode_keys,
             ),
             self._ticker,
             self._emit,

@@ -154,7 +154,7 @@ class CallReport(msgspec.Struct, kw_only=True):
         buffered_peak_ms: the most that was ever buffered unplayed.
         odd_payloads: messages that were no multiple of 160 bytes; Twilio takes them all the same.
         said: texts of <Say>, in order. played: URLs of <Play>.
-        keys_heard: the DTMF tones in the agent's audio, where the call's audio was kept.
+        keys_heard: the DTMF tones in the agent's audio, where `CallOptions.decode_keys` asked for them.
         hung_up_by: who ended the call (`cdr.HungUpBy`).
         beep_s: a machine answered: its beep (or, without one, its greeting) ended at this time of
             its timeline; what it heard before is not in its recording.

@@ -40,7 +40,8 @@ PAUSE_BLOCKS = 4
 """A hole of 20 ms empties three blocks and is the tone's own; a pause of 40 ms empties five."""
 
 _TIME = np.arange(BLOCK) / RATE_HZ
-_WAVES = np.exp(-2j * np.pi * np.outer(_TIME, LOW_HZ + HIGH_HZ))
+_PHASES = 2 * np.pi * np.outer(_TIME, LOW_HZ + HIGH_HZ)
+_WAVES = np.hstack([np.cos(_PHASES), np.sin(_PHASES)]).astype(np.float32)
 
 
 class KeyHeard(msgspec.Struct, frozen=True):
@@ -71,14 +72,16 @@ def _blocks(mulaw: bytes) -> Iterator[str]:
     step = CHUNK * HOP
     for start in range(0, max(0, len(mulaw) - BLOCK + 1), step):
         part = audioop.ulaw2lin(mulaw[start : start + step + BLOCK - HOP], 2)
-        samples = np.frombuffer(part, np.int16).astype(np.float64)
+        samples = np.frombuffer(part, np.int16).astype(np.float32)
         if len(samples) >= BLOCK:
-            yield from _chunk(np.lib.stride_tricks.sliding_window_view(samples, BLOCK)[::HOP])
+            windows = np.lib.stride_tricks.sliding_window_view(samples, BLOCK)[::HOP]
+            yield from _chunk(np.ascontiguousarray(windows))
 
 
-def _chunk(blocks: NDArray[np.float64]) -> Iterator[str]:
+def _chunk(blocks: NDArray[np.float32]) -> Iterator[str]:
     power = (blocks**2).sum(axis=1)
-    tones = 2 * np.abs(blocks @ _WAVES) ** 2 / BLOCK  # power of each frequency, over the block
+    parts = (blocks @ _WAVES) ** 2
+    tones = 2 * (parts[:, :8] + parts[:, 8:]) / BLOCK  # power of each frequency, over the block
     low, high = tones[:, :4], tones[:, 4:]
     row, column = low.argmax(axis=1), high.argmax(axis=1)
     strongest = low.max(axis=1), high.max(axis=1)

@@ -164,7 +164,7 @@ def fill(report: CallReport, phone: Phone, program: Program) -> None:
         return
     report.spoken = caller.spoken
     report.heard = ear.attention.heard
-    if ear.sounds is not None:
+    if ear.sounds is not None and program.ground.options.decode_keys:
         report.keys_heard = tones.keys(ear.sounds.mulaw())
     report.clears, report.marks = ear.clears, ear.marks
     report.underruns, report.media = ear.underruns, ear.media

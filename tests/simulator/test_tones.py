@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from agent.audio.dtmf import dial
 from agent.simulator.brain import speechlike
 from agent.simulator.caller import SPEECH
 from agent.simulator.tones import HIGH_HZ, KEYS, LOW_HZ, keys
@@ -101,3 +102,10 @@ def test_what_is_long_is_heard_across_its_parts() -> None:
     silence = pause(9.95)
     assert digits(silence, tone("1"), silence, tone("2"), pause()) == "12"
     assert keys(b"") == keys(b"\xff" * 159) == []
+
+
+def test_the_keys_that_our_own_server_sends_are_heard() -> None:
+    sent = "0123456789*#ABCD" + "77"
+    heard = keys(audioop.lin2ulaw(bytes(dial(sent)), 2))
+    assert "".join(key.digit for key in heard) == sent
+    assert all(key.ms == pytest.approx(100, abs=20) for key in heard)

@@ -299,7 +299,9 @@ async def test_the_agents_tones_are_heard_as_keys_and_what_was_cleared_is_not() 
         await socket.until("media")
 
     async with serving(CONNECT, agent) as server:
-        options = CallerOptions(url=server.url, auth_token=TOKEN, start_delay_s=0.0)
+        options = CallerOptions(
+            url=server.url, auth_token=TOKEN, start_delay_s=0.0, decode_keys=True
+        )
         report, _ = await watched(options, CallAudio())
     first, second = report.keys_heard
     assert (first.digit, second.digit) == ("4", "2")
