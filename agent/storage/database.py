@@ -7,7 +7,7 @@ while the database is down. The driver's errors leave here as StorageError.
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -142,6 +142,9 @@ class Database:
                 try:
                     yield Transaction(connection)
                 except BaseException:
-                    await connection.exec_driver_sql("ROLLBACK")
+                    # A connection that was cancelled in the middle of a statement is gone, and its transaction with it. What
+                    # happened must not become an error of the database: a cancellation would be lost.
+                    with suppress(sa.exc.SQLAlchemyError):
+                        await connection.exec_driver_sql("ROLLBACK")
                     raise
                 await connection.exec_driver_sql("COMMIT")

@@ -268,6 +268,17 @@ async def test_the_same_model_may_do_what_is_allowed(tmp_path: Path) -> None:
     assert told["reason"] == "transferred"
 
 
+async def test_whoever_wants_no_more_calls_gets_none(tmp_path: Path) -> None:
+    mind = Obeys((Call("order", {"id": "1"}),), Call("opt_out", {}))
+    async with besieged(tmp_path, [mind]) as (caller, _):
+        speaks(caller, ["+12025550101"])
+        told = await caller.became(to="+12025550101")
+        assert told["reason"] in {"agent_hung_up", "opted_out"}
+        status, refused = await caller.order(to="+12025550101")
+        assert (status, refused["error"]["why"]) == (403, "do_not_call")
+        assert caller.dialled == 1
+
+
 async def test_a_model_that_never_ends_the_call_spends_no_more_than_the_budget(
     tmp_path: Path,
 ) -> None:
