@@ -157,18 +157,18 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+async def desk(
+    tmp_path: Path, stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Desk]:
     monkeypatch.setattr(room, "ASK_AGAIN", (0.01, 0.01))
     monkeypatch.setattr(room, "LOOK_EVERY", 0.02)
     monkeypatch.setattr(room, "LAST_WRITES", 0.5)
     (tmp_path / "reminder.yaml").write_text(AGENT)
-    stores = Stores.at(f"sqlite:///{tmp_path / 'pickup.db'}")
     made = Desk(tmp_path, stores)
     try:
         yield made
     finally:
         await made.dialer.close()
-        await stores.close()
 
 
 def ended(attempt: Attempt) -> bool:
