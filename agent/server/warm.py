@@ -77,6 +77,7 @@ class Consultation:
         call_id: the provider's id of the person's call, once it is known.
         came: whether the caller was sent to the room.
         gone: whether the person's call is over.
+        watch: ends the waiting where nobody comes.
     """
 
     order: str
@@ -88,6 +89,7 @@ class Consultation:
     call_id: str = ""
     came: bool = False
     gone: bool = False
+    watch: asyncio.Task[None] | None = None
 
 
 @dataclass
@@ -148,13 +150,14 @@ class WarmTransfers:
                 self._let_go(one)
         if not taken:
             raise ToolFailed(WHY[outcome.result()] + " The caller is still with you.")
-        self.tasks.start(f"wait {one.order}", self._wait_for_caller(one))
+        one.watch = self.tasks.start(f"wait {one.order}", self._wait_for_caller(one))
 
     def room(self, call: str, target: str) -> str | None:
         """Where this call's caller is waited for; None where nobody waits any more."""
         for one in self._asked.values():
             if (one.call, one.target) == (call, target) and self._waits(one):
                 one.came = True
+                _stop(one)
                 return one.order
         return None
 
@@ -162,6 +165,7 @@ class WarmTransfers:
         """The caller's call with us is over; whoever still waits for him waits no longer."""
         for one in [each for each in self._asked.values() if each.call == call]:
             del self._asked[one.order]
+            _stop(one)
             if not (one.came and reason == "transferred"):
                 self._let_go(one)
 
@@ -205,8 +209,7 @@ class WarmTransfers:
 
     async def _wait_for_caller(self, one: Consultation) -> None:
         await asyncio.sleep(COME_WITHIN)
-        if not one.came:
-            self._let_go(one)
+        self._let_go(one)
 
     def _let_go(self, one: Consultation) -> None:
         """Nobody needs the person any more."""
@@ -221,3 +224,9 @@ class WarmTransfers:
             await self.carrier.hang_up(call_id)
         except CarrierRefused as error:
             log.warning("a person's call could not be ended", why=str(error))
+
+
+def _stop(one: Consultation) -> None:
+    """The caller has come, or will not."""
+    if one.watch is not None:
+        one.watch.cancel()

@@ -140,3 +140,13 @@ def test_a_machine_is_put_through_to_nobody() -> None:
     bench.tell(e.ToolFinished("1", "transfer_call", {}, e.TransferAfterGoodbye("reception")))
     bench.run(5.0)
     assert bench.is_in(Phase.TALKING)
+
+
+def test_a_call_that_ends_leaves_no_message() -> None:
+    bench = called()
+    bench.tell(e.AnsweredBy("machine_start"))
+    bench.run(29.5)
+    bench.tell(e.EndPolitely("budget"))
+    bench.run(2.0)
+    assert MESSAGE not in texts(bench)
+    assert bench.ended("budget")

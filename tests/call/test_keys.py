@@ -185,3 +185,12 @@ def test_a_line_that_presses_keys_itself_is_told_to_when_all_is_heard() -> None:
     assert not bench.all(e.Digits)
     bench.run(0.5)
     assert bench.all(e.Digits) == [e.Digits("12")]
+
+
+def test_a_number_that_is_not_wanted_any_more_leaves_nothing_behind() -> None:
+    bench = collecting(within=5.0)
+    assert bench.machine.hidden([e.Clear()]) == [e.Clear()]
+    bench.tell(e.ToolsCancelled(["1"]))
+    bench.run(6.0)
+    assert not answers(bench)
+    assert not told(bench)

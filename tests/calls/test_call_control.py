@@ -263,7 +263,7 @@ async def test_two_hundred_transfers_hang_up_on_nobody(tmp_path: Path, full: boo
             assert call.ear_had_all
             failed += 1
         # Whoever is hung up on, it is after the person, or the agent, has said goodbye.
-        assert call.record.hung_up_by == HungUpBy.TWIML
+        assert call.record.hung_up_by == HungUpBy.TWIML, call.report.notices
         assert call.record.happened("updated") == []
     print(f"{taken} transfers taken and {failed} not, of {count}; nobody was hung up on")
     assert taken + failed == count

@@ -41,8 +41,8 @@ def machine_speaks(call: CallState, now: float) -> None:
 
 
 def machine_records(call: CallState, now: float) -> None:
-    """Leave the message, once."""
-    if (call.control.machine and not call.control.listening) or call.phase not in ANSWERED:
+    """Leave the message: the last words of this call, unless others are being said already."""
+    if call.phase not in ANSWERED:
         return
     call.control.machine, call.control.listening = True, False
     call.timers.pop(Timer.MACHINE, None)
