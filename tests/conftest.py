@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from typing import TYPE_CHECKING
 
@@ -87,8 +88,15 @@ class Skips:
             say(f"FAILED: {len(self.forbidden())} skipped, and CI must skip nothing.", red=True)
 
 
+def pytest_collection(session: pytest.Session) -> None:
+    """What is imported and collected stays: to look through it for garbage again and again is a third of the time."""
+    gc.disable()
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let hypothesis list all of Unicode's letters now: seconds, once, that no test's time-out should pay."""
+    gc.freeze()
+    gc.enable()
 
     @given(text())
     @settings(max_examples=1, database=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gc
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -52,7 +53,11 @@ def named(path: Path) -> str:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(), named(path))
+    gc.disable()  # a tree is a million things, and none of them garbage
+    try:
+        return ast.parse(path.read_text(), named(path))
+    finally:
+        gc.enable()
 
 
 @cache

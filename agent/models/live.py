@@ -75,6 +75,7 @@ class LiveSession:
         self._runner: asyncio.Task[Any] | None = None
         self._put: Callable[[str, float], None] = _no_socket
         self._left = False
+        self._stopping = False  # the reader is on its way to close the socket
         self._overflowed = False
 
     def open(self) -> None:
@@ -162,10 +163,15 @@ class LiveSession:
             self._stop()
 
     def _stop(self) -> None:
-        """End the reader, whose last act is to close the socket; if we are the reader it sees that it is over."""
+        """End the reader, whose last act is to close the socket; if we are the reader it sees that it is over.
+
+        Once: a second time would cut that act short, and the service refuses a session while it still has the one before.
+        """
         self._wakeup.at(None)
-        if self._runner is not None and self._runner is not asyncio.current_task():
-            self._runner.cancel()
+        runner, stopping = self._runner, self._stopping
+        self._stopping = runner is not None
+        if runner is not None and not stopping and runner is not asyncio.current_task():
+            runner.cancel()
 
 
 def _no_socket(message: str, ms: float) -> None:

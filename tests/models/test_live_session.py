@@ -186,6 +186,42 @@ async def test_many_malformed_frames() -> None:
         await rig.quiet()
 
 
+class SlowToClose:
+    """A socket whose peer takes its time to say goodbye."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._frames = [b'{"setupComplete": {}}', *[b"{"] * 5]
+
+    async def receive(self) -> bytes:
+        if not self._frames:
+            await asyncio.sleep(60)
+        return self._frames.pop(0)
+
+    async def write(self, message: str) -> None:
+        """Taken."""
+
+    async def close(self, code: int, reason: str) -> None:
+        await asyncio.sleep(0.1)
+        self.closed = True
+
+
+async def test_who_waits_for_the_end_of_a_session_that_ended_by_itself_waits_for_its_socket() -> (
+    None
+):
+    socket = SlowToClose()
+
+    async def connect() -> SlowToClose:
+        return socket
+
+    async with opened("", connect=connect) as rig:
+        await rig.watcher.until(ModelEnded)
+        await asyncio.sleep(0.02)  # it is closing
+        await rig.session.close()
+        assert socket.closed
+        rig.session.send(CloseModel())
+
+
 async def test_a_message_above_four_megabytes() -> None:
     async def gemini(connection: ServerConnection) -> None:
         await answer_setup(connection)
