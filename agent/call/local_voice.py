@@ -40,6 +40,7 @@ class LocalVoiceOptions(msgspec.Struct, frozen=True):
     Attributes:
         barge_in: whether a voice over the agent's words stops them at once.
         confirm: how long the service may take to confirm that, from the stop or from the voice's end ...
+        confirm_words: ... where the voice went on for `words` after the stop: it may be the answer that confirms it ...
         longest: ... and how long the agent waits at most.
         back: how far the agent goes back for the beginning of the interrupted word, at most.
         fuse: after so many stops in a row that nobody confirmed, it listens no more over the agent's words.
@@ -55,7 +56,9 @@ class LocalVoiceOptions(msgspec.Struct, frozen=True):
 
     barge_in: bool = False
     confirm: float = 0.7
-    longest: float = 4.0
+    confirm_words: float = 2.0
+    words: float = 0.5
+    longest: float = 6.0
     back: float = 0.4
     fuse: int = 2
     share: float = 0.1
@@ -299,6 +302,11 @@ class LocalVoice:
         if self.stop is not None:
             self.stop = None
             self.overheard.unconfirmed = 0
+
+    def patience(self, last: float) -> float:
+        """Seconds from the voice's end, `last`, in which the service may confirm it."""
+        words = self.stop is not None and last - self.stop.since >= self.options.words
+        return self.options.confirm_words if words else self.options.confirm
 
     def confirm_until(self, now: float) -> float:
         """How long a stop that the service seems to confirm may go on."""

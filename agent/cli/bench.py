@@ -92,7 +92,7 @@ def _measure(
         log = stack.enter_context(open(data / "log", "wb"))
         token = secrets.token_hex(16)
         stack.enter_context(pinned(where.generators))  # this process is the callers
-        model = Child(_model_words(), _bare(environment()), log, data)
+        model = Child(_model_words(listens=listens), _bare(environment()), log, data)
         stack.callback(model.stop)
         with pinned(where.server):
             environ = _server_environment(data, token, model.url, calls)
@@ -171,9 +171,11 @@ def _stats(model: Child) -> Stats:
         return msgspec.json.decode(answer.read(), type=Stats)
 
 
-def _model_words() -> tuple[str, ...]:
+def _model_words(*, listens: bool) -> tuple[str, ...]:
+    """The model; where the server listens itself, one that says nothing of an interruption once it has generated its reply."""
     return (
         *("simulate", "gemini", "--brain", "bench", "--trace"),
+        *("--interrupts", "generation" if listens else "playback"),
         *("--setup-seconds", str(SETUP_SECONDS), "--reply-seconds", str(REPLY_SECONDS)),
     )
 

@@ -138,12 +138,22 @@ def test_what_nobody_confirms_is_none_and_the_interrupted_word_is_said_again() -
     assert bench.machine.metrics.underruns == 0
 
 
+def test_who_has_said_a_sentence_may_be_answered_before_the_agent_goes_on() -> None:
+    bench = talking(options=options())
+    answering(bench)
+    hears(bench, VOICE, 0.9)
+    bench.run(1.8)
+    assert bench.machine.metrics.spoken_on == 0
+    bench.run(0.3)
+    assert bench.machine.metrics.spoken_on == 1
+
+
 def test_who_goes_on_speaking_is_waited_for_but_not_for_ever() -> None:
     bench = talking(options=options())
     answering(bench)
     hears(bench, VOICE, 0.1)
-    bench.caller_talks(5.0)
-    bench.run(3.7)
+    bench.caller_talks(8.0)
+    bench.run(5.7)
     assert bench.machine.metrics.spoken_on == 0
     bench.run(0.4)
     assert bench.machine.metrics.spoken_on == 1

@@ -99,7 +99,7 @@ def nobody_confirmed(call: CallState, now: float) -> None:
     local, last = call.local, call.uplink.meter.last_voiced
     assert local.stop is not None  # as long as its deadline is set
     longest = local.stop.since + local.options.longest
-    until = now if last is None else min(last + local.options.confirm, longest)
+    until = now if last is None else min(last + local.patience(last), longest)
     if until > now:
         call.timers[Timer.CONFIRM] = until
         return
