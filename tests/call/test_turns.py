@@ -215,3 +215,10 @@ def test_what_was_never_transcribed_is_not_kept_from_the_next_session() -> None:
         "Caller: (words of which no transcription came)",
         "You: (words of which no transcription came)",
     ]
+
+
+def test_the_first_words_may_be_heard_again_too() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 8000)
+    turns.again(4000, 800)
+    assert (turns.all[0].start, turns.all[0].end) == (0, 8800)

@@ -66,7 +66,7 @@ async def test_a_caller_stops_the_agent_within_a_fifth_of_a_second(echo: Echo | 
 @pytest.mark.slow
 @pytest.mark.parametrize("echo", [None, Echo(0.1, 20), Echo(0.25, 15, 160)])
 async def test_so_does_nearly_every_caller(echo: Echo | None, full: bool) -> None:
-    """All of them at once within 0.25 s, as long as they are about as loud as we are; half of them within 0.15 s."""
+    """19 of 20 within 0.3 s, as long as they are about as loud as we are; half of them within 0.15 s."""
     times = [
         await took(clip(caller), agent, at, echo)
         for agent in (AGENT if full else AGENT[:1])
@@ -75,7 +75,7 @@ async def test_so_does_nearly_every_caller(echo: Echo | None, full: bool) -> Non
     ]
     print(echo, f"p50 {np.percentile(times, 50):.3f} s, p95 {np.percentile(times, 95):.3f} s")
     assert np.percentile(times, 50) <= 0.15
-    assert np.percentile(times, 95) <= 0.25
+    assert np.percentile(times, 95) <= 0.3
 
 
 async def test_a_quiet_caller_stops_it_too() -> None:
