@@ -253,6 +253,7 @@ async def test_a_result_that_cannot_be_written_is_told_all_the_same() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)  # a thousand processes and more, where all are wanted
 def test_a_process_killed_at_any_step_does_nothing_twice_and_says_what_is_unknown(
     tmp_path: Path, full: bool
 ) -> None:
