@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
@@ -20,7 +24,7 @@ WHERE = ("/usr/local/bin", "/usr/lib/postgresql/*/bin", "/opt/homebrew/bin")
 
 
 def programs() -> Path | None:
-    """The folder of initdb and pg_ctl; Debian keeps them out of the path."""
+    """The folder of initdb and postgres; Debian keeps them out of the path."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     for pattern in WHERE:
@@ -37,6 +41,7 @@ class Postgres:
         self._folder = folder
         self._made = 0
         self._programs = programs()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         assert self._programs is not None
@@ -46,12 +51,35 @@ class Postgres:
         data = self._folder / "data"
         self._run("initdb", "-D", data, "-A", "trust", "-U", "pickup", "-E", "UTF8", "--no-sync")
         # No TCP port, so none can be taken; fsync off, since these data end with the tests.
-        options = f"-c listen_addresses='' -k {self._folder} -c fsync=off -c max_connections=60"
-        log = self._folder / "log"
-        self._run("pg_ctl", "start", "-w", "-s", "-D", data, "-l", log, "-o", options)
+        settings = ("listen_addresses=", "fsync=off", "max_connections=60")
+        words = [word for each in settings for word in ("-c", each)]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(
+                [self._programs / "postgres", "-D", data, "-k", self._folder, *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+                preexec_fn=_end_with_us,
+                **self._as_nobody(),
+            )
+        for _ in range(600):
+            if self._is_ready(data / "postmaster.pid"):
+                return
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError((self._folder / "log").read_text())
+
+    @staticmethod
+    def _is_ready(lock: Path) -> bool:
+        """Whether it takes connections (PostgreSQL: the eighth line of postmaster.pid)."""
+        lines = lock.read_text().splitlines() if lock.exists() else []
+        return len(lines) >= 8 and lines[7].strip() == "ready"
 
     def stop(self) -> None:
-        self._run("pg_ctl", "stop", "-w", "-s", "-m", "immediate", "-D", self._folder / "data")
+        if self._process is not None:
+            self._process.send_signal(signal.SIGQUIT)  # at once: nothing of it is kept
+            self._process.wait()
 
     def database(self, like: str = "template1") -> str:
         """The name of a new database, a copy of another that nobody is connected to."""
@@ -72,16 +100,24 @@ class Postgres:
 
     def _run(self, program: str, *args: str | Path) -> None:
         assert self._programs is not None
-        root = os.geteuid() == 0
         subprocess.run(
             [self._programs / program, *args],
             check=True,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             cwd=self._folder,
-            user="nobody" if root else None,
-            extra_groups=[] if root else None,
+            **self._as_nobody(),
         )
+
+    @staticmethod
+    def _as_nobody() -> dict[str, Any]:
+        return {"user": "nobody", "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _end_with_us() -> None:
+    """A test run that is killed leaves no server behind (Linux: prctl(2), PR_SET_PDEATHSIG)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGQUIT)
 
 
 def running() -> Iterator[Postgres]:
