@@ -71,7 +71,7 @@ class IncomingCall(msgspec.Struct, frozen=True):
     from_: str = ""
     to: str = ""
     status: str = ""
-    direction: str = ""
+    direction: str = "inbound"
     forwarded_from: str = ""
 
 
@@ -165,7 +165,7 @@ def incoming_call(form: Form) -> IncomingCall:
         from_=form.first("From"),
         to=form.first("To"),
         status=form.first("CallStatus"),
-        direction=form.first("Direction"),
+        direction=form.first("Direction") or "inbound",  # who does not say it has not been called by us
         forwarded_from=form.first("ForwardedFrom"),
     )
 
