@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,18 @@ class Web:
         return _closing(web.Response(text="the secret"))
 
 
+def _whatever_was_asked(
+    take: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Any:
+    """Every request, whatever its path: no route decides what the judge gets to see."""
+
+    @web.middleware
+    async def taken(request: web.Request, handler: Any) -> web.StreamResponse:
+        return await take(request)
+
+    return taken
+
+
 def _closing(response: web.Response) -> web.Response:
     response.force_close()
     return response
@@ -138,9 +150,8 @@ async def servers() -> AsyncIterator[tuple[Web, str, str]]:
     asked = Web()
     origins: list[str] = []
     runners: list[web.AppRunner] = []
-    for handler in (asked.order, asked.secret):
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
+    for take in (asked.order, asked.secret):
+        app = web.Application(middlewares=[_whatever_was_asked(take)])
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
