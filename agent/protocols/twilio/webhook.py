@@ -165,7 +165,8 @@ def incoming_call(form: Form) -> IncomingCall:
         from_=form.first("From"),
         to=form.first("To"),
         status=form.first("CallStatus"),
-        direction=form.first("Direction") or "inbound",  # who does not say it has not been called by us
+        direction=form.first("Direction")
+        or "inbound",  # who does not say it has not been called by us
         forwarded_from=form.first("ForwardedFrom"),
     )
 
