@@ -108,9 +108,6 @@ TROUBLES: dict[str, Trouble] = {
     "and a nudge that is not heard": Trouble(
         ("no-reply", "deaf"), 6.0, 6.0, nudges=1, cause="model_silent"
     ),
-    "nor are the words that come again": Trouble(
-        ("no-reply", "no-reply", "deaf"), 9.0, 10.0, 1, sessions=2, nudges=1, cause="model_silent"
-    ),
     "an empty turn": Trouble(("empty-turn",), 1.0, 1.0, nudges=1),
     "a reply of silence": Trouble(("silent-reply",), 2.0, 2.0, nudges=1, cause="empty_turn"),
     "words that left no trace": Trouble(
