@@ -184,6 +184,7 @@ async def hall(
             "TWILIO_ACCOUNT_SID": ACCOUNT,
             "TWILIO_API_URL": twilio.origin,
             "CALLER_ID": TO,
+            "CALLER_CALLS_PER_HOUR": "1000",
         }
         brain = lambda: Operator(dice, targets)  # noqa: E731
         async with exchange(
@@ -234,7 +235,8 @@ async def test_two_hundred_goodbyes_are_heard_to_their_end(tmp_path: Path, full:
     assert interrupted <= cut
     if full:
         assert cut >= 10
-    assert {call.record.hung_up_by for call in calls} == {HungUpBy.TWIML}
+    odd = [call for call in calls if call.record.hung_up_by != HungUpBy.TWIML]
+    assert [(call.record.hung_up_by, call.report.notices) for call in odd] == []
 
 
 @pytest.mark.measure
@@ -246,6 +248,7 @@ async def test_two_hundred_transfers_hang_up_on_nobody(tmp_path: Path, full: boo
         calls = await many(room, count, dice, cut_in=0.2)
     taken = failed = 0
     for call in calls:
+        assert len(call.children) == 1, (call.reason, call.report.notices)
         (person,) = call.children
         if person.to in TAKES:
             seconds = together(call.record, person, now())
