@@ -116,7 +116,8 @@ class KnowledgeIndex:
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._file, BUSY_SECONDS, isolation_level=None)) as index:
+            connection = sqlite3.connect(self._file, timeout=BUSY_SECONDS, isolation_level=None)
+            with closing(connection) as index:
                 self._make(index)
                 yield index
         except (sqlite3.Error, OSError) as error:
