@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -137,10 +138,15 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 def _make_private(database: str) -> None:
-    """Make an SQLite file that only its owner reads; its journals get the same mode (SQLite does that)."""
+    """Make an SQLite file that only its owner reads; its journals get the same mode (SQLite does that).
+
+    A file that is there is not touched: to close it would take every lock of this process's other connections, and whoever
+    looks at the database next would throw their log away (SQLite: "How To Corrupt An SQLite Database File", section 2.2).
+    """
     path = Path(database)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
