@@ -48,17 +48,8 @@ test: $(if $(CI),ci,fast) ## the fast suite; every suite where CI is set
 
 slow: $(VENV)/.dev ## real servers and many runs (FULL=1: as long and as many as the figures in README)
 	@$(if $(CI),$(APT))
-	$(MAKE) --jobs=3 --output-sync=target $(SLOW)
+	$(BIN)/$(if $(CI),coverage run -m pytest,pytest) -m "slow and not measure and not network" --timeout=180 $(ARGS)
 	$(BIN)/pytest -m "measure and not network" --timeout=600 $(ARGS)
-
-# Whole calls mostly wait for their own clock: three shares side by side cost a third of the time.
-SLOW := slow-calls slow-cli slow-rest
-slow-calls: SHARE := tests/calls
-slow-cli: SHARE := tests/cli
-slow-rest: SHARE := tests --ignore=tests/calls --ignore=tests/cli
-.PHONY: $(SLOW)
-$(SLOW): $(VENV)/.dev
-	$(BIN)/$(if $(CI),coverage run -m pytest,pytest) -m "slow and not measure and not network" --timeout=180 $(SHARE) $(ARGS)
 
 format: $(VENV)/.dev ## put the code into its one format
 	$(BIN)/ruff format .
