@@ -66,13 +66,12 @@ clean: ## remove what make made
 # ---------------------------------------------------------------- what make does for itself
 
 fast: $(VENV)/.dev
-	$(BIN)/$(if $(COVERED),coverage run -m pytest,pytest) $(ARGS)
+	$(BIN)/$(if $(CI),coverage run -m pytest,pytest) $(ARGS)
 
 ci:
 	rm -rf $(dir $(COVERAGE_FILE)) && mkdir -p $(dir $(COVERAGE_FILE))
 	$(MAKE) check
-	$(foreach version,$(CI_VERSIONS),$(MAKE) fast VENV=.venv-$(version) PYTHONS="$(call interpreter,$(version))" \
-	  COVERED=$(filter $(version),$(firstword $(CI_VERSIONS))) &&) true
+	$(foreach version,$(CI_VERSIONS),$(MAKE) fast VENV=.venv-$(version) PYTHONS="$(call interpreter,$(version))" &&) true
 	$(MAKE) slow
 	$(MAKE) coverage
 
