@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,18 @@ DRIVERS = {
     "postgres": "postgresql+asyncpg",
     "postgresql": "postgresql+asyncpg",
 }
+
+
+class _Closing(sqlite3.Connection):
+    """Closed also where a cancellation came while it was being opened: aiosqlite lets go of it then, still open.
+
+    Its last holder may be another thread than the one that made it, hence `check_same_thread` is off; aiosqlite itself
+    uses a connection in one thread only.
+    """
+
+    def __del__(self) -> None:
+        with suppress(sqlite3.ProgrammingError):  # it was never opened
+            self.close()
 
 
 def make_engine(url: str) -> AsyncEngine:
@@ -68,6 +81,8 @@ def make_engine(url: str) -> AsyncEngine:
 
 def _dialled(url: sa.URL) -> tuple[sa.URL, dict[str, Any]]:
     """The URL and what its driver is told: asyncpg gives up in time, and calls `ssl` what libpq calls `sslmode`."""
+    if url.drivername == DRIVERS["sqlite"]:
+        return url, {"factory": _Closing, "check_same_thread": False}
     if url.drivername != DRIVERS["postgresql"]:
         return url, {}
     options: dict[str, Any] = {"timeout": BUSY_MS / 1000, "command_timeout": 2 * BUSY_MS / 1000}
