@@ -209,6 +209,6 @@ def _show(console: Console, row: BenchReport) -> None:
     load = ", ".join(f"{each.name} {each.cpu_percent:g} %" for each in row.generators)
     console.print(
         f"server {row.server_cpu_percent:g} % of core {row.server_core} (others there: "
-        f"{row.others_percent:g} %); load on core {row.generator_core}: {load}, "
+        f"{row.others_percent:g} %; taken by the host: {row.stolen_percent:g} %); load on core {row.generator_core}: {load}, "
         f"late {row.generator_late_ms:g} ms (p99)"
     )

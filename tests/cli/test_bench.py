@@ -187,22 +187,23 @@ def proc(tmp_path: Path) -> Path:
     (tmp_path / "7" / "stat").write_text(f"7 (a (b) c) R {' '.join(['1'] * 10)} {spent} 0 0\n")
     (tmp_path / "7" / "statm").write_text("9000 1000 50 1 0 1 0\n")
     (tmp_path / "uptime").write_text("500.25 900.00\n")
-    core = f"{5 * ticks} 0 {1 * ticks} {90 * ticks} {4 * ticks} 0 0 0 77 77"
+    core = f"{5 * ticks} 0 {1 * ticks} {90 * ticks} {4 * ticks} 0 0 {2 * ticks} 77 77"
     (tmp_path / "stat").write_text(f"cpu  1 2 3\ncpu0 {core}\ncpu1 {core}\nintr 1 2\n")
     return tmp_path
 
 
 def test_proc_is_read_as_linux_writes_it(proc: Path) -> None:
     taken = cost.sample([7], proc)
-    assert taken == cost.Sample(500.25, {7: 3.0}, {0: 6.0, 1: 6.0})
+    assert taken == cost.Sample(500.25, {7: 3.0}, {0: 6.0, 1: 6.0}, {0: 2.0, 1: 2.0})
     assert cost.resident_mb(7, proc) == pytest.approx(1000 * os.sysconf("SC_PAGE_SIZE") / 1e6)
 
 
 def test_percents_are_of_one_core() -> None:
-    before = cost.Sample(100.0, {7: 3.0, 8: 0.0}, {0: 50.0})
-    after = cost.Sample(110.0, {7: 5.0, 8: 1.0}, {0: 54.0})
+    before = cost.Sample(100.0, {7: 3.0, 8: 0.0}, {0: 50.0}, {0: 1.0})
+    after = cost.Sample(110.0, {7: 5.0, 8: 1.0}, {0: 54.0}, {0: 1.5})
     assert cost.percent(7, before, after) == pytest.approx(20)
     assert cost.others_percent(0, before, after, [7, 8]) == pytest.approx(10)
+    assert cost.stolen_percent(0, before, after) == pytest.approx(5)
 
 
 def test_a_machine_that_cannot_count_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +234,8 @@ def row(generators: dict[str, float] | None = None, **changes: Any) -> BenchRepo
     load = {"model": 10.0, "callers": 20.0} if generators is None else generators
     pids = {name: pid for pid, name in enumerate(load, 2)}
     spent_s = {1: 0.5} | {pids[name]: percent / 10 for name, percent in load.items()}
-    before = cost.Sample(100.0, dict.fromkeys(spent_s, 0.0), {0: 0.0, 1: 0.0})
-    after = cost.Sample(110.0, spent_s, {0: 1.5, 1: 4.0})
+    before = cost.Sample(100.0, dict.fromkeys(spent_s, 0.0), {0: 0.0, 1: 0.0}, {0: 0.0, 1: 0.0})
+    after = cost.Sample(110.0, spent_s, {0: 1.5, 1: 4.0}, {0: 0.1, 1: 0.3})
     spent = Spent(cost.Cores(0, 1), 1, pids, before, after, (80.0, 80.5))
     callers = [caller(**changes)]
     calls = figures.matched(callers, [session()])
@@ -246,6 +247,7 @@ def test_a_good_row() -> None:
     assert (good.ok, good.void) == (True, [])
     assert good.server_cpu_percent_per_call == pytest.approx(5)
     assert good.others_percent == pytest.approx(10)
+    assert good.stolen_percent == pytest.approx(3)  # of the worse core
     assert good.memory_mb_per_call == pytest.approx(0.5)
     assert good.up_ms.n == 50
     assert good.up_ms.p50 == pytest.approx(
@@ -270,8 +272,8 @@ def test_calls_that_never_came_void_the_row() -> None:
         cost.Cores(0, 0),
         1,
         {"callers": 2},
-        cost.Sample(1.0, {1: 0.0, 2: 0.0}, {0: 0.0}),
-        cost.Sample(2.0, {1: 0.1, 2: 0.1}, {0: 0.5}),
+        cost.Sample(1.0, {1: 0.0, 2: 0.0}, {0: 0.0}, {0: 0.0}),
+        cost.Sample(2.0, {1: 0.1, 2: 0.1}, {0: 0.5}, {0: 0.0}),
         (1.0, 2.0),
     )
     bad = report(spent, Seen(2, [caller()], [], []))

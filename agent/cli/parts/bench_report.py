@@ -10,7 +10,7 @@ import numpy as np
 from agent.audio.playout import PlayoutOptions
 from agent.audio.resample import Downsample24to8, Upsample8to16
 from agent.cli.parts import bench_figures as figures
-from agent.cli.parts.cost import others_percent, percent, scheduling
+from agent.cli.parts.cost import others_percent, percent, scheduling, stolen_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +60,8 @@ class BenchReport(msgspec.Struct, kw_only=True):
         scheduling: of all processes of the bench.
         server_cpu_percent: user and system time of the server's process, all its threads.
         others_percent: of the server's core, what went to nobody of ours: a row with much of it is worth little.
+        stolen_percent: of the time, how long the worse of both cores was given to another machine by the host;
+            sound stands still meanwhile, so the tails of a row with much of it are the host's.
         memory_mb_per_call: resident memory with the calls less without, after a first call, shared out.
         up_ms: a frame written by the caller -> received by the model; of every frame, the resampler's shift included.
         onset_ms: the same, of the frames in which speech began, by their sound.
@@ -91,6 +93,7 @@ class BenchReport(msgspec.Struct, kw_only=True):
     server_cpu_percent: float
     server_cpu_percent_per_call: float
     others_percent: float
+    stolen_percent: float
     generators: list[Generator]
     generator_late_ms: float
     memory_mb_per_call: float
@@ -159,6 +162,7 @@ def report(spent: Spent, seen: Seen) -> BenchReport:
     cuts = [figures.cuts(call) for call in seen.calls]
     shift_up, shift_down = Upsample8to16.delay * 1000, Downsample24to8.delay * 1000
     broken = [str(each) for caller in seen.callers for each in caller.violations]
+    stolen = max(stolen_percent(core, *window) for core in spent.cores)
     void = _void(seen, generators, same=spent.cores.server == spent.cores.generators)
     low, high = spent.memory_mb
     return BenchReport(
@@ -172,6 +176,7 @@ def report(spent: Spent, seen: Seen) -> BenchReport:
         server_cpu_percent=round(server, 2),
         server_cpu_percent_per_call=round(server / seen.wanted, 3),
         others_percent=round(_others(spent), 1),
+        stolen_percent=round(stolen, 2),
         generators=generators,
         generator_late_ms=round(max((each.late_ms_p99 for each in seen.callers), default=0.0), 2),
         memory_mb_per_call=round((high - low) / seen.wanted, 3),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 PROC = Path("/proc")
 IDLE_FIELDS = (3, 4)  # of a line of /proc/stat: idle, iowait
 GUEST_FIELDS = slice(8)  # ... those before `guest`, which `user` counts already
+STEAL_FIELD = 7  # ... what the host gave to another virtual machine while this one wanted to run
 
 
 class Sample(NamedTuple):
@@ -24,11 +25,13 @@ class Sample(NamedTuple):
         uptime_s: when, in the machine's own seconds.
         cpu_s: per process id, user and system time.
         busy_s: per core, time in which it was not idle.
+        stolen_s: per core, time in which it wanted to run and the host ran somebody else.
     """
 
     uptime_s: float
     cpu_s: dict[int, float]
     busy_s: dict[int, float]
+    stolen_s: dict[int, float]
 
 
 def check_machine() -> None:
@@ -41,13 +44,16 @@ def sample(pids: list[int], proc: Path = PROC) -> Sample:
     """Look at the clocks of these processes and of all cores."""
     ticks = os.sysconf("SC_CLK_TCK")
     busy: dict[int, float] = {}
+    stolen: dict[int, float] = {}
     for line in (proc / "stat").read_text().splitlines():
         name, *fields = line.split()
         if name.startswith("cpu") and name != "cpu":
             spent = [int(field) for field in fields[GUEST_FIELDS]]
-            busy[int(name[3:])] = (sum(spent) - sum(spent[at] for at in IDLE_FIELDS)) / ticks
+            idle = sum(spent[at] for at in IDLE_FIELDS)
+            stolen[int(name[3:])] = spent[STEAL_FIELD] / ticks
+            busy[int(name[3:])] = (sum(spent) - idle - spent[STEAL_FIELD]) / ticks
     uptime = float((proc / "uptime").read_text().split()[0])
-    return Sample(uptime, {pid: cpu_seconds(pid, proc) for pid in pids}, busy)
+    return Sample(uptime, {pid: cpu_seconds(pid, proc) for pid in pids}, busy, stolen)
 
 
 def cpu_seconds(pid: int, proc: Path = PROC) -> float:
@@ -73,6 +79,11 @@ def others_percent(core: int, before: Sample, after: Sample, own: list[int]) -> 
     spent = after.busy_s[core] - before.busy_s[core]
     ours = sum(after.cpu_s[pid] - before.cpu_s[pid] for pid in own)
     return max(0.0, share(spent - ours, before, after))
+
+
+def stolen_percent(core: int, before: Sample, after: Sample) -> float:
+    """Percent of the time that a core was not there for this machine: everything on it stood still meanwhile."""
+    return share(after.stolen_s[core] - before.stolen_s[core], before, after)
 
 
 def share(seconds: float, before: Sample, after: Sample) -> float:
