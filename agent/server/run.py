@@ -23,6 +23,11 @@ MAX_MESSAGE = 65_536
 """Bytes of one message from a line; a frame of 20 ms has about 300, so this is room for 4 s at once."""
 
 
+KEEP_ALIVE = 180
+"""Seconds that a connection without a request stays open. Whoever keeps connections for a next request has to be the first to close
+them: a webhook that is written to one which we are just closing is lost, with the call (RFC 9112, section 9.3.1: what is not
+idempotent must not be sent again). Caddy keeps them for 120 s, cloudflared for 90, load balancers for 60 to 75."""
+
 TICKS = 10
 """uvicorn calls `on_tick` so often in a second."""
 
@@ -107,6 +112,7 @@ def configure(app: Starlette, host: str, port: int) -> uvicorn.Config:
         server_header=False,
         log_config=None,
         access_log=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=5,
         lifespan="on",
     )

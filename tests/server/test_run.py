@@ -91,6 +91,12 @@ def test_nothing_of_how_it_faces_the_network_is_left_to_chance() -> None:
     assert config.lifespan == "on"
 
 
+def test_whoever_keeps_a_connection_closes_it_first() -> None:
+    config = configure(Starlette(), "127.0.0.1", 0)
+    kept = {"Caddy": 120, "cloudflared": 90, "nginx": 75}
+    assert config.timeout_keep_alive > max(kept.values())
+
+
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def listening(request: pytest.FixtureRequest) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if ":" in request.param else socket.AF_INET
