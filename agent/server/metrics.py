@@ -72,6 +72,13 @@ class Metrics:
             registry=self.registry,
         )
         self.barge_ins = counter("barge_ins", "Times a caller stopped the agent.")
+        self.stopped = counter(
+            "local_voice_stops",
+            "Times a voice heard here stopped the agent; spoken_on: nobody confirmed it.",
+            ["then"],
+        )
+        self.rescued = counter("short_words_sent_again", "Words the model had not understood.")
+        self.listened = counter("local_voice_seconds", "Sound that the detector here listened to.")
         self.underruns = counter("underruns", "Holes inside a reply, by our clock.")
         self.dead_air = counter(
             "dead_air_seconds", "Silence in which it was the agent's turn.", ["cause"]
@@ -84,6 +91,12 @@ class Metrics:
         )
         self.silence_added = counter(
             "replacement_silence_seconds", "Silence that callers heard for it.", ["how"]
+        )
+        self.replacing = counter(
+            "replacement_seconds", "Time until the new session was ready.", ["how"]
+        )
+        self.lost = counter(
+            "replacement_lost_seconds", "Callers' audio that no session will hear.", ["how"]
         )
         self.dropped = counter(
             "dropped_seconds", "Audio that a full buffer dropped.", ["direction"]
@@ -114,7 +127,10 @@ class Metrics:
             self.dropped.labels(direction)
         for how in REPLACED:
             self.replaced.labels(how)
-            self.silence_added.labels(how)
+            for series in (self.silence_added, self.replacing, self.lost):
+                series.labels(how)
+        for then in ("interrupted", "spoken_on"):
+            self.stopped.labels(then)
         for fate in Fate:
             self.ended_sessions.labels(fate)
 
@@ -122,6 +138,10 @@ class Metrics:
         """Count a call that has ended."""
         self.ended.labels(reason).inc()
         self.barge_ins.inc(metrics.barge_ins)
+        self.stopped.labels("spoken_on").inc(metrics.spoken_on)
+        self.stopped.labels("interrupted").inc(metrics.stopped - metrics.spoken_on)
+        self.rescued.inc(metrics.rescued)
+        self.listened.inc(metrics.listened)
         self.underruns.inc(metrics.underruns)
         self.dropped.labels("up").inc(metrics.dropped_up_ms / 1000)
         self.dropped.labels("down").inc(metrics.dropped_down_ms / 1000)
@@ -133,6 +153,8 @@ class Metrics:
             how = "hop" if hop.planned else "recovery"
             self.replaced.labels(how).inc()
             self.silence_added.labels(how).inc(hop.silence_ms / 1000)
+            self.replacing.labels(how).inc(hop.ms / 1000)
+            self.lost.labels(how).inc(hop.lost_ms / 1000)
         for turn in turns:
             if (latency := turn.latency().latency_ms) is not None:
                 self.latency.observe(latency / 1000)

@@ -36,6 +36,11 @@ def test_every_series_is_born_at_zero() -> None:
     for how in REPLACED:
         wanted |= {f'pickup_sessions_replaced_total{{how="{how}"}}'}
         wanted |= {f'pickup_replacement_silence_seconds_total{{how="{how}"}}'}
+        wanted |= {f'pickup_replacement_lost_seconds_total{{how="{how}"}}'}
+        wanted |= {f'pickup_replacement_seconds_total{{how="{how}"}}'}
+    for then in ("interrupted", "spoken_on"):
+        wanted |= {f'pickup_local_voice_stops_total{{then="{then}"}}'}
+    wanted |= {"pickup_short_words_sent_again_total", "pickup_local_voice_seconds_total"}
     wanted |= {"pickup_calls_started_total", "pickup_calls_active"}
     wanted |= {"pickup_barge_ins_total", "pickup_underruns_total"}
     wanted |= {"pickup_turn_latency_seconds_count", "pickup_turn_latency_seconds_sum"}
@@ -67,9 +72,10 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     metrics = Metrics(lambda: 7)
     figures = CallMetrics(barge_ins=2, underruns=1, dropped_up_ms=1500.0, dropped_down_ms=20.0)
     figures.dead_air = {"model_silent": 4.5}
+    figures.stopped, figures.spoken_on, figures.rescued, figures.listened = 5, 2, 3, 12.5
     figures.hops = [
         Hop(at=9.0, planned=True, ms=400.0, lost_ms=0.0, silence_ms=250.0),
-        Hop(at=30.0, planned=False, ms=900.0, lost_ms=0.0, silence_ms=1500.0),
+        Hop(at=30.0, planned=False, ms=900.0, lost_ms=60.0, silence_ms=1500.0),
         Hop(at=60.0, planned=True, ms=400.0, lost_ms=0.0, silence_ms=0.0),
     ]
     figures.session_lost(Fate.RESUME)
@@ -91,6 +97,12 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     assert series['pickup_sessions_replaced_total{how="recovery"}'] == 1
     assert series['pickup_replacement_silence_seconds_total{how="hop"}'] == 0.25
     assert series['pickup_replacement_silence_seconds_total{how="recovery"}'] == 1.5
+    assert series['pickup_replacement_seconds_total{how="hop"}'] == 0.8
+    assert series['pickup_replacement_lost_seconds_total{how="recovery"}'] == 0.06
+    assert series['pickup_local_voice_stops_total{then="interrupted"}'] == 3
+    assert series['pickup_local_voice_stops_total{then="spoken_on"}'] == 2
+    assert series["pickup_short_words_sent_again_total"] == 3
+    assert series["pickup_local_voice_seconds_total"] == 12.5
     lost = {fate: series[f'pickup_sessions_lost_total{{fate="{fate}"}}'] for fate in Fate}
     assert lost == {Fate.FATAL: 0, Fate.STEP_DOWN: 1, Fate.RESUME: 2, Fate.FRESH: 0}
     assert series['pickup_dropped_seconds_total{direction="up"}'] == 1.5
