@@ -60,7 +60,8 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
 
     agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
     needed = _needed(agents)
-    configure_logs(settings.log_level, settings.log_format, settings.secrets(needed))
+    hidden = settings.secrets(needed)
+    redactor = configure_logs(settings.log_level, settings.log_format, hidden)
     plan = decide(settings, stand_in=stand_in)
     for name in needed:
         if settings.secret(name) is None:
@@ -84,6 +85,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
             auth_token=plan.token,
             public_url=settings.public_url or _origin(listening),
             recording=record,
+            hide=redactor.learn,
         )
         config = configure(build(building), settings.host, settings.port)
         server = Server(config, building, float(settings.drain_seconds), settle)

@@ -68,8 +68,17 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        long = sorted({text for text in secrets if len(text) >= SHORTEST}, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, long))) if long else None
+        self._known: set[str] = set()
+        self._secrets: re.Pattern[str] | None = None
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Take these out too, from now on: a secret may first be named by a file that is saved while the process runs."""
+        new = {text for text in secrets if len(text) >= SHORTEST} - self._known
+        if new:
+            self._known |= new
+            longest_first = sorted(self._known, key=len, reverse=True)
+            self._secrets = re.compile("|".join(map(re.escape, longest_first)))
 
     def text(self, text: str) -> str:
         """Return `text` without secrets and with phone numbers cut to their last two digits."""
@@ -104,7 +113,7 @@ class Redactor:
 
 def configure(
     level: str, layout: str, secrets: Iterable[str], stream: TextIO | None = None
-) -> None:
+) -> Redactor:
     """Send all logs of this process, ours and the libraries', through one redacting chain.
 
     uvicorn must be started with `log_config=None`, or it puts up handlers of its own.
@@ -114,8 +123,12 @@ def configure(
         layout: text or json.
         secrets: what no line may show.
         stream: where to; stderr unless given (stdout belongs to a command's answer).
+
+    Returns:
+        What takes them out, and may learn more.
     """
     stream = stream if stream is not None else sys.stderr
+    redactor = Redactor(secrets)
     chain: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -129,7 +142,7 @@ def configure(
         foreign_pre_chain=[*chain, structlog.stdlib.ExtraAdder()],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            Redactor(secrets),
+            redactor,
             _renderer(layout, colors=stream.isatty()),
         ],
     )
@@ -153,6 +166,7 @@ def configure(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # a second call here must reach loggers made before it
     )
+    return redactor
 
 
 def _renderer(layout: str, *, colors: bool) -> structlog.typing.Processor:

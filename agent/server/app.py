@@ -37,7 +37,9 @@ from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
+
+    from pydantic import SecretStr
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
@@ -57,6 +59,7 @@ class Building:
         auth_token: what Twilio signs with.
         public_url: the origin at which Twilio reaches us; known only once we listen where it is loopback's.
         recording: keep every call's sound.
+        hide: told every named secret that is read, before anybody else: no log may show it.
     """
 
     def __init__(
@@ -67,17 +70,25 @@ class Building:
         auth_token: str,
         public_url: str,
         recording: bool = False,
+        hide: Callable[[str], None] = lambda secret: None,
     ) -> None:
         self.settings = settings
         self.agents = agents
         self.auth_token = auth_token
         self.public_url = public_url
         self.recording = recording
+        self._hide = hide
         self.switchboard: Switchboard | None = None
 
     @property
     def active(self) -> int:
         return self.switchboard.active if self.switchboard else 0
+
+    def _secret(self, name: str) -> SecretStr | None:
+        found = self.settings.secret(name)
+        if found is not None:
+            self._hide(found.get_secret_value())
+        return found
 
     def drain(self) -> None:
         if self.switchboard is not None:
@@ -103,7 +114,7 @@ class Building:
                     inbox=desk, desk=desk, opt_outs=desk, library=libraries.of, people=warm
                 ),
                 journal=DatabaseJournal(stores.effects, wall),
-                secret=settings.secret,
+                secret=self._secret,
             )
             wiring = Wiring(
                 settings=settings,

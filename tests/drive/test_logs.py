@@ -152,6 +152,15 @@ def test_a_secret_is_found_wherever_it_stands(before: str, secret: str, after: s
     assert secret not in Redactor([secret]).text(before + secret + after).replace(SECRET, "")
 
 
+def test_a_secret_that_is_learnt_later_is_hidden_from_then_on(stream: io.StringIO) -> None:
+    redactor = configure("info", "json", ["another-secret"], stream)
+    ours: Any = structlog.get_logger("agent.call")
+    redactor.learn(CANARY, "short")
+    redactor.learn(CANARY)
+    ours.info(f"token is {CANARY}, not another-secret, and short")
+    assert f"token is {SECRET}, not {SECRET}, and short" in stream.getvalue()
+
+
 @given(st.integers(10**6, 10**15 - 1), st.sampled_from(["", " ", "to ", "(", "tel:"]))
 def test_an_e164_number_keeps_two_digits(number: int, before: str) -> None:
     assert Redactor([]).text(f"{before}+{number} x") == f"{before}******{number % 100:02} x"
