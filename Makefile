@@ -58,6 +58,7 @@ format: $(VENV)/.dev ## put the code into its one format
 lock: $(VENV)/.uv ## write the lock files from pyproject.toml (ARGS=--upgrade for newer releases)
 	$(LOCK) --group uv --output-file requirements-uv.lock
 	$(LOCK) pyproject.toml --group build --output-file requirements.lock
+	$(LOCK) pyproject.toml --group build --all-extras --constraints requirements.lock --output-file requirements-image.lock
 	$(LOCK) pyproject.toml --group build --group dev --constraints requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove what make made

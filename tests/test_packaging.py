@@ -21,10 +21,12 @@ ROOT = Path(__file__).parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 GROUPS: dict[str, list[str]] = PROJECT["dependency-groups"]
 RUNTIME: list[str] = PROJECT["project"]["dependencies"]
+EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 
 LOCKS = {
     "requirements-uv.lock": GROUPS["uv"],
     "requirements.lock": RUNTIME + GROUPS["build"],
+    "requirements-image.lock": RUNTIME + GROUPS["build"] + sum(EXTRAS.values(), []),
     "requirements-dev.lock": RUNTIME + GROUPS["build"] + GROUPS["dev"],
 }
 
@@ -59,9 +61,17 @@ def test_a_lock_has_a_hash_for_everything_and_names_no_host(lock: str) -> None:
         assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-def test_developers_run_what_users_run() -> None:
-    runtime, developers = pins("requirements.lock"), pins("requirements-dev.lock")
-    assert {name: developers[name] for name in runtime} == runtime
+@pytest.mark.parametrize("lock", ["requirements-dev.lock", "requirements-image.lock"])
+def test_developers_and_the_image_run_what_users_run(lock: str) -> None:
+    runtime, there = pins("requirements.lock"), pins(lock)
+    assert {name: there[name] for name in runtime} == runtime
+
+
+def test_extras_in_the_image_are_those_that_are_tested() -> None:
+    image, developers = pins("requirements-image.lock"), pins("requirements-dev.lock")
+    for declared in map(Requirement, sum(EXTRAS.values(), [])):
+        name = canonicalize_name(declared.name)
+        assert image[name] == developers[name]
 
 
 def test_the_version_heads_the_changelog() -> None:

@@ -63,6 +63,11 @@ def test_the_bytecode_is_there_since_it_cannot_be_written(image: Image) -> None:
     assert done.stdout.startswith("/opt/pickup/lib/python3.")
 
 
+def test_every_extra_is_in_it(image: Image) -> None:
+    done = ran(image, "python", "-c", "import asyncpg, baresip, mcp, pypdf; print('there')")
+    assert (done.stdout, done.stderr) == ("there\n", "")
+
+
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
