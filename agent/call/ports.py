@@ -6,9 +6,11 @@ gone: that arrives as an event (`LineEnded`, `ModelEnded`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agent.events import (
         AnyCommand,
         AnyEvent,
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
         ModelCommand,
         Pcm,
         ToolCommand,
+        TransferOutcome,
     )
 
 
@@ -24,6 +27,44 @@ class Line(Protocol):
     """A phone leg that is connected."""
 
     def send(self, command: LineCommand) -> None: ...
+
+
+class AttachedLine(Line, Protocol):
+    """A phone leg, as the owner of its call needs it."""
+
+    @property
+    def sends_digits(self) -> bool:
+        """Whether it carries out `Digits`."""
+        ...
+
+    @property
+    def ended(self) -> asyncio.Future[Any]:
+        """Done when the leg is over; the result is nobody's business."""
+        ...
+
+
+class ArrivingLine(AttachedLine, Protocol):
+    """A phone leg that brings its own call: it rings until it is answered, and no webhook tells of it.
+
+    `HangUp` before `answer` refuses the call (busy), after it ends the leg; the line tells its sink `LineEnded` once, whoever
+    ended it: `stopped` or `closed` where the caller hung up, `lost` where the line broke.
+    """
+
+    @property
+    def transfers(self) -> bool:
+        """Whether `transfer` can be asked for at all."""
+        ...
+
+    async def answer(self) -> bool:
+        """Stop ringing; whether the caller hears us now, and did not give up meanwhile."""
+        ...
+
+    async def transfer(self, address: str, within: float) -> TransferOutcome:
+        """Put the caller through to a number (E.164) or a `sip:` address; ends with the leg too, and after `within` seconds.
+
+        Nothing is hung up: where it was `connected` the caller of this does that.
+        """
+        ...
 
 
 class Model(Protocol):

@@ -15,6 +15,7 @@ from starlette.applications import Starlette
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import Wakeups
 from agent.server.admission import Admission
+from agent.server.arrivals import Arrivals
 from agent.server.budget import Ledger
 from agent.server.clock import wall
 from agent.server.door import STRANGERS, Door
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pydantic import SecretStr
+
+    from starlette.routing import BaseRoute
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
@@ -143,11 +146,9 @@ class Building:
             )
             board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls, warm)
             self.switchboard = board
+            arrivals = Arrivals(board, Tasks("arrivals", _failed))
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
-            for name in PHONES:
-                provider = PHONES[name](settings, self.auth_token, self.public_url)
-                door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
-                app.router.routes.extend(door.routes())
+            app.router.routes.extend(self._doors(board, wakeups))
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             _keep_house(wiring, records)
@@ -160,12 +161,22 @@ class Building:
                 yield
             finally:
                 await board.close()
+                await arrivals.close()
                 await outbound.close()
                 await toolkit.close()
                 await tasks.close()
                 await records.close()
                 await stores.close()
                 wakeups.close()
+
+    def _doors(self, board: Switchboard, wakeups: Wakeups) -> list[BaseRoute]:
+        """Where the phone providers come in."""
+        settings, routes = self.settings, []
+        for name in PHONES:
+            provider = PHONES[name](settings, self.auth_token, self.public_url)
+            door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
+            routes += door.routes()
+        return routes
 
 
 def _keep_house(wiring: Wiring, records: DurableRecords) -> None:

@@ -22,6 +22,7 @@ from agent.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
     from agent.call.metrics import CallMetrics
+    from agent.call.ports import AttachedLine
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
     from agent.events import LineEvent, ModelEvent, TransferOutcome
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
-    from agent.telephony.media_stream import MediaStreamLine
     from agent.tools.base import CallInfo
 
 log = structlog.get_logger()
@@ -55,7 +55,7 @@ class LiveCall:
         self._reason = ""  # `end_reason`, once the machine's task has ended
         self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._wiring = wiring
-        self._line: MediaStreamLine | None = None
+        self._line: AttachedLine | None = None
         self._line_is_up = False
         self._model: Sessions | None = None
         self._detector: VoiceDetector | None = None
@@ -80,9 +80,9 @@ class LiveCall:
 
     # ---- the line
 
-    def attach(self, line: MediaStreamLine, leg: int) -> None:
+    def attach(self, line: AttachedLine, leg: int) -> None:
         """The provider's stream of this leg is here; an older one that lingers is dismissed first."""
-        if self._line is not None:
+        if self._line is not None and self._line is not line:
             self._line.send(HangUp())
             if self._line_is_up:
                 self._session.feed(LineEnded("closed"))
@@ -90,7 +90,7 @@ class LiveCall:
         self._guard.saw(LineStarted(leg))
         self._session.attach(line, leg, sends_digits=line.sends_digits)
 
-    def hear(self, line: MediaStreamLine, event: LineEvent) -> None:
+    def hear(self, line: AttachedLine, event: LineEvent) -> None:
         """Take an event of a line; those of a line that was replaced mean nothing any more."""
         if line is self._line and self._line_is_up:
             if isinstance(event, LineEnded):

@@ -47,6 +47,7 @@ REFUSALS = (
     "rate",
     "streams",
     "token",
+    "twice",
 )
 
 

@@ -15,6 +15,9 @@ SPOKEN = {
     "Goodbye.",
 }
 
+OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start", "line_lost"})
+"""Ends after which a caller who is still there hears a sentence, or is put through to a person where the agent's file names one."""
+
 
 def said(what: Literal["busy", "trouble"], agent: AgentFile | None = None) -> Say:
     """One of our lines, in the agent's own words where its file has some."""

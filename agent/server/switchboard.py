@@ -20,12 +20,13 @@ from agent.server.admission import Breaker
 from agent.server.caller_caps import CallerCaps
 from agent.server.live_call import LiveCall
 from agent.server.metrics import Metrics
-from agent.server.spoken import Amends, amends, closed, said
+from agent.server.spoken import OUR_TROUBLE, Amends, amends, closed, said
 from agent.tools.base import CallInfo
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
 
+    from agent.call.ports import AttachedLine
     from agent.config.agent_file import AgentFile
     from agent.drive.tasks import Tasks
     from agent.events import LineEvent
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from agent.server.register import Register
     from agent.server.warm import WarmTransfers
     from agent.server.wiring import Wiring
-    from agent.telephony.media_stream import MediaStreamLine
 
 log = structlog.get_logger()
 
@@ -43,10 +43,6 @@ REMEMBERED = 1000
 
 ANSWER_LIMIT = 10.0
 """Seconds after which a webhook is answered whatever happened: Twilio gives up at 15."""
-
-OUR_TROUBLE = frozenset({"model_lost", "internal_error", "crash", "no_start", "line_lost"})
-"""Ends after which a caller who is still there hears a sentence, or is put through to a person where the agent's file names one."""
-
 
 BREAKER = {Breaker.CLOSED: 0.0, Breaker.HALF_OPEN: 0.5, Breaker.OPEN: 1.0}
 """As `/metrics` shows it."""
@@ -144,16 +140,39 @@ class Switchboard:
                 return HangUpNow() if caller.order else _after(*ended)
             if caller.order:
                 return await self._picked_up(caller)
-            try:
-                agent = self._wiring.agent_for(caller.to_number)
-            except UserError as error:
-                log.error("no agent to answer with", why=str(error))
-                self.metrics.refused.labels("no_agent").inc()
-                return said("trouble")
-            if (refusal := self._refusal(caller, agent)) is not None:
-                return refusal
-            place = self._take(caller, agent)
+            taken = self._taken(caller)
+            if not isinstance(taken, Place):
+                return taken
+            place = taken
         return await self._verdict(place, 1, self._first)
+
+    async def arrive(self, caller: Caller) -> LiveCall | Verdict:
+        """A line brings a call by itself: hold it until the agent can speak, or say why it cannot.
+
+        Nothing follows by a webhook: whoever brings the call attaches its line at once, and hangs up when the call has ended.
+        """
+        if caller.call_id in self._places:
+            log.warning("a call came in twice", provider=caller.provider)
+            self.metrics.refused.labels("twice").inc()
+            return HangUpNow()
+        taken = self._taken(caller, own_line=True)
+        if not isinstance(taken, Place):
+            return taken
+        return await self._unready(taken) or taken.call
+
+    def answered(self, call: LiveCall) -> None:
+        """The caller hears us: it is noted in the call's record."""
+        self._tasks.start(f"answered {call.id}", self._register.answered(call.id))
+
+    def _taken(self, caller: Caller, *, own_line: bool = False) -> Place | Verdict:
+        """A slot for somebody who calls, or what they get instead."""
+        try:
+            agent = self._wiring.agent_for(caller.to_number)
+        except UserError as error:
+            log.error("no agent to answer with", why=str(error))
+            self.metrics.refused.labels("no_agent").inc()
+            return said("trouble")
+        return self._refusal(caller, agent) or self._take(caller, agent, own_line)
 
     def _refusal(self, caller: Caller, agent: AgentFile) -> Verdict | None:
         """What a caller gets whom this agent cannot talk to now."""
@@ -299,6 +318,10 @@ class Switchboard:
         return await asyncio.shield(task)
 
     async def _first(self, place: Place, leg: int) -> Verdict:
+        return await self._unready(place) or self._join(place, leg)
+
+    async def _unready(self, place: Place) -> Verdict | None:
+        """Make the call's record and wait for its first words; what its caller gets where none will come."""
         call = place.call
         place.recorded = True
         await self._register.create(call.id, call.agent.name, place.caller)
@@ -309,7 +332,7 @@ class Switchboard:
             verdict = _after(call.reason, amends(call.agent), spoken=False)
             out_of_room = call.reason == "model_lost" and self._breaker() is not Breaker.CLOSED
             return said("busy", call.agent) if out_of_room and isinstance(verdict, Say) else verdict
-        return self._join(place, leg)
+        return None
 
     async def _again(self, place: Place, leg: int) -> Verdict:
         await asyncio.sleep(0)  # let the machine hear that its line is gone
@@ -333,7 +356,7 @@ class Switchboard:
     # ---- streams
 
     async def admit(
-        self, start: StreamStart, line: MediaStreamLine
+        self, start: StreamStart, line: AttachedLine
     ) -> Callable[[LineEvent], None] | None:
         """Find the call that a stream belongs to, and spend its token; None refuses."""
         place = self._places.get(start.call_id)
@@ -356,7 +379,7 @@ class Switchboard:
             return None
         call.attach(line, claims.leg)
         if claims.leg == 1:
-            self._tasks.start(f"answered {call.id}", self._register.answered(call.id))
+            self.answered(call)
         return lambda event: call.hear(line, event)
 
     def _refused(self, why: str) -> None:
@@ -365,11 +388,16 @@ class Switchboard:
 
     # ---- calls
 
-    def _take(self, caller: Caller, agent: AgentFile) -> Place:
+    def _take(self, caller: Caller, agent: AgentFile, own_line: bool) -> Place:
         brought = fitting(agent, caller.brought)
         agent = with_variables(agent, brought, must=False)
         info = CallInfo(
-            self._wiring.new_id(), agent.name, caller.from_number, _direction(caller), brought
+            self._wiring.new_id(),
+            agent.name,
+            caller.from_number,
+            _direction(caller),
+            brought,
+            own_line,
         )
         call = LiveCall(info, agent, self._wiring)
         place = Place(caller, call, recorded=True)

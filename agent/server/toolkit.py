@@ -112,7 +112,7 @@ BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
     ),
     "look_up": lambda agent, info, ports: LookUp(ports.library(agent)),
     "transfer_call": lambda agent, info, ports: TransferCall(
-        transfers.choices(agent), partial(ports.people.ask, info, agent)
+        transfers.choices(agent, own_line=info.own_line), partial(ports.people.ask, info, agent)
     ),
     "send_digits": lambda agent, info, ports: SendDigits(),
     "collect_digits": lambda agent, info, ports: CollectDigits(),

@@ -29,9 +29,11 @@ def whisper(agent: AgentFile, target: str) -> Whisper:
     return Whisper(DEFAULT_WHISPER) if own is None else Whisper(own, agent.language)
 
 
-def choices(agent: AgentFile) -> dict[str, Choice]:
-    """What `transfer_call` may choose from."""
+def choices(agent: AgentFile, *, own_line: bool = False) -> dict[str, Choice]:
+    """What `transfer_call` may choose from; a line that brought its own call can only be put through without asking first."""
     return {
-        name: Choice(there.description or "", float(there.timeout), there.mode == "warm")
+        name: Choice(
+            there.description or "", float(there.timeout), there.mode == "warm" and not own_line
+        )
         for name, there in agent.transfer.items()
     }

@@ -18,6 +18,7 @@ class CallInfo(msgspec.Struct, frozen=True):
         caller: the other side's number or address as its network gave it, which proves nothing of who speaks; empty where withheld.
         direction: who called whom.
         variables: what this very call was given by whoever placed it.
+        own_line: whether its line brought it without a provider's webhooks: no provider can join it to another call.
     """
 
     id: str
@@ -25,6 +26,7 @@ class CallInfo(msgspec.Struct, frozen=True):
     caller: str = ""
     direction: Literal["inbound", "outbound"] = "inbound"
     variables: dict[str, str] = {}
+    own_line: bool = False
 
 
 class Declaration(msgspec.Struct, frozen=True):

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from agent.storage.durable import DurableRecords
     from agent.storage.flight import FlightRecorder
     from agent.storage.records import CallRecord
-    from agent.telephony.media_stream import MediaStreamLine
     from agent.tools.base import Tool
 
 WALL = 1_700_000_000.0
@@ -250,7 +249,7 @@ class Bench:
         """A stream brings this token."""
         start = StreamStart("MZ1", caller(n).call_id, account, {"token": token}, "mulaw", 8000)
         line = FakeLine()
-        return line, await self.board.admit(start, cast("MediaStreamLine", line))
+        return line, await self.board.admit(start, line)
 
     def series(self, name: str) -> float:
         """A series of `/metrics` by its full name with labels."""

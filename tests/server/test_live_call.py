@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from agent.telephony.media_stream import MediaStreamLine
-
 
 class Scene:
     """A call that runs, with its line."""
@@ -33,10 +31,10 @@ class Scene:
 
     def attach(self, leg: int = 1) -> None:
         self.line = FakeLine()
-        self.call.attach(cast("MediaStreamLine", self.line), leg)
+        self.call.attach(self.line, leg)
 
     def hear(self, event: e.LineEvent) -> None:
-        self.call.hear(cast("MediaStreamLine", self.line), event)
+        self.call.hear(self.line, event)
 
     @property
     def model(self) -> FakeModel:
@@ -197,7 +195,7 @@ def test_a_second_stream_dismisses_the_first(tmp_path: Path) -> None:
         await settle()
         assert first.hung_up
         assert s.call.leg == 2
-        s.call.hear(cast("MediaStreamLine", first), e.LineEnded("stopped"))  # late
+        s.call.hear(first, e.LineEnded("stopped"))  # late
         await settle()
         assert not s.running.done()
         kinds = [type(entry) for entry in s.recorder.entries if not isinstance(entry, e.LineMark)]
