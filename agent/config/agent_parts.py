@@ -261,6 +261,12 @@ class Outbound(Part):
         Annotated[str, Field(pattern=r"^[0-9*#]$")] | None,
         Shape("a key such as 9 that ends all calls to whoever presses it, or null"),
     ] = None
+    callbacks: Annotated[
+        Literal["caller", "any"] | None,
+        Shape(
+            "which promised calls the agent makes itself: to the caller's own number (caller), to any, or null"
+        ),
+    ] = None
     calling_hours: Annotated[
         TimeRange,
         AfterValidator(_on_the_day),

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from pydantic import SecretStr
-
     from starlette.routing import BaseRoute
 
     from agent.config.agent_files import AgentFiles

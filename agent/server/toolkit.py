@@ -104,11 +104,15 @@ def _diary(agent: AgentFile, ports: Ports) -> Diary:
     return Diary(agent.timezone, agent.is_open, ports.wall)
 
 
+def _calls_back(agent: AgentFile) -> str:
+    return "you call" if agent.outbound.callbacks else "a person calls"
+
+
 BUILT_IN: dict[str, Callable[[AgentFile, CallInfo, Ports], Tool]] = {
     "end_call": lambda agent, info, ports: EndCall(),
     "take_message": lambda agent, info, ports: TakeMessage(info, ports.inbox),
     "schedule_callback": lambda agent, info, ports: ScheduleCallback(
-        info, ports.desk, _diary(agent, ports)
+        info, ports.desk, _diary(agent, ports), _calls_back(agent)
     ),
     "look_up": lambda agent, info, ports: LookUp(ports.library(agent)),
     "transfer_call": lambda agent, info, ports: TransferCall(

@@ -12,6 +12,8 @@ from agent.storage.database import struct
 from agent.storage.tables import callbacks
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from agent.storage.database import Database
 
 
@@ -72,6 +74,22 @@ class Callbacks:
         )
         if until is not None:
             query = query.where(callbacks.c.at <= until)
+        return [struct(Callback, row) for row in await self._database.rows(query)]
+
+    async def due(
+        self, agents: Collection[str], since: float, until: float, limit: int = 20
+    ) -> list[Callback]:
+        """What these agents promised for a time in this span, and is still to be done; the first first."""
+        query = (
+            sa.select(callbacks)
+            .where(
+                callbacks.c.state == CallbackState.WANTED,
+                callbacks.c.agent.in_(agents),
+                callbacks.c.at.between(since, until),
+            )
+            .order_by(callbacks.c.at, callbacks.c.id)
+            .limit(limit)
+        )
         return [struct(Callback, row) for row in await self._database.rows(query)]
 
     async def of_call(self, call: str) -> list[Callback]:

@@ -71,16 +71,19 @@ class ScheduleCallback:
         info: the call.
         desk: where promises go.
         diary: when they may be.
+        who: calls back, as the model is told.
     """
 
-    def __init__(self, info: CallInfo, desk: CallbackDesk, diary: Diary) -> None:
+    def __init__(
+        self, info: CallInfo, desk: CallbackDesk, diary: Diary, who: str = "a person calls"
+    ) -> None:
         self._info = info
         self._desk = desk
         self._diary = diary
         self.declaration = Declaration(
             name="schedule_callback",
             description=(
-                "Promise that a person calls back. Agree on a day and time with the caller first, and say that it is settled "
+                f"Promise that {who} back. Agree on a day and time with the caller first, and say that it is settled "
                 f"only after this has answered. This call began on {said(diary.local(diary.wall()))} ({diary.zone})."
             ),
             parameters={

@@ -14,14 +14,17 @@ import msgspec
 import pytest
 
 from agent.errors import CarrierSilent
+from agent.server.stores import Stores
 from agent.simulator.brain import BenchBrain, Brain
 from agent.simulator.callee import Directory, parse
+from agent.simulator.clock import wall
 from agent.simulator.network import NetworkOptions
 from agent.simulator.phone import Manners
 from agent.simulator.rest import TwilioStandIn, serving as twilio_serving
 from agent.simulator.rest_forms import ApiError
+from agent.storage.callbacks import Callback
 from agent.telephony.twilio_rest import TwilioCalls
-from tests.calls.exchange import ACCOUNT, AUTH_TOKEN, Exchange, exchange
+from tests.calls.exchange import ACCOUNT, AUTH_TOKEN, Exchange, exchange, within
 
 pytestmark = pytest.mark.slow
 
@@ -121,6 +124,29 @@ async def test_a_call_is_placed_greets_and_ends_with_one_record(tmp_path: Path) 
         report = caller.twilio.network.calls[sid].report
         assert report.violations == []
         assert report.heard  # the agent spoke to whoever picked up
+
+
+async def test_a_promised_call_is_made_when_it_is_due(tmp_path: Path) -> None:
+    agent = {"outbound": ANY_TIME | {"callbacks": "any"}}
+    async with office(tmp_path, agent=agent) as caller:
+        stores = Stores.at(f"sqlite:///{caller.exchange.folder / 'pickup.db'}")
+        due = wall() + 0.5
+        promise = Callback(
+            id="p1",
+            call="c1",
+            agent="Test",
+            made_at=due - 60,
+            number=CALLEE,
+            at=due,
+            note="A bill.",
+        )
+        await stores.callbacks.schedule(promise)
+        with patch("agent.server.outbound.promises.LOOK_EVERY", 0.1):
+            await within(15.0, lambda: caller.dialled, "nobody was called")
+        (sid,) = caller.twilio.network.calls
+        assert (await caller.exchange.record(sid, 20.0)).end_reason == "caller_hung_up"
+        assert await stores.callbacks.open() == []
+        await stores.close()
 
 
 @pytest.mark.parametrize(

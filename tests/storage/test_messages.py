@@ -51,6 +51,9 @@ async def test_a_promise_is_open_until_it_is_kept_or_withdrawn(database: Databas
     await callbacks.schedule(callback("b2", at=4000.0, call="c2"))
     assert [each.id for each in await callbacks.open()] == ["b2", "b1"]
     assert [each.id for each in await callbacks.open(until=4500.0)] == ["b2"]
+    assert [each.id for each in await callbacks.due({"front_desk"}, 4000.0, 4999.0)] == ["b2"]
+    assert len(await callbacks.due({"front_desk", "other"}, 0.0, 5000.0)) == 2
+    assert await callbacks.due({"other"}, 0.0, 5000.0) == []
     assert await callbacks.settle("b1", CallbackState.DONE)
     assert not await callbacks.settle("b1", CallbackState.CANCELLED)
     assert [each.id for each in await callbacks.open()] == ["b2"]

@@ -154,5 +154,8 @@ async def test_a_promise_that_is_not_kept_is_not_made() -> None:
 def test_the_model_is_told_which_day_it_is() -> None:
     declared = ScheduleCallback(CALL, Desk(), DIARY).declaration
     assert "Thursday 26 March 2026, 10:00 (Europe/Berlin)" in declared.description
+    assert "Promise that a person calls back." in declared.description
+    itself = ScheduleCallback(CALL, Desk(), DIARY, "you call").declaration
+    assert "Promise that you call back." in itself.description
     schema = declared.parameters or {}
     assert plain(schema, "schedule_callback", strict=True) == schema

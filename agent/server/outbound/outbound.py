@@ -13,7 +13,9 @@ from agent.server.outbound.carrier import credentials
 from agent.server.outbound.destinations import Destinations
 from agent.server.outbound.dialer import Dialer, Post
 from agent.server.outbound.orders import Orders
+from agent.server.outbound.promises import Promises
 from agent.storage.attempts import Caps
+from agent.storage.records import Records
 from agent.telephony.twilio_rest import calls
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
+    from agent.server.outbound.dialer import Carrier
     from agent.server.stores import Stores
     from agent.server.switchboard import Switchboard
     from agent.server.warm import WarmTransfers
@@ -58,7 +61,7 @@ class Outbound:
         self._instance = instance
         self._public_url = public_url
         self._warm = warm
-        self._campaigns = stores.campaigns
+        self._stores = stores
         self._stack = AsyncExitStack()
         self._dialer: Dialer | None = None
         self.orders = Orders(
@@ -80,10 +83,7 @@ class Outbound:
             carrier = await self._stack.enter_async_context(calls(given, self._public_url))
             self._warm.carrier = carrier
             if settings.call_countries:
-                self._dialer = Dialer(
-                    self.orders, self._campaigns, self._board, carrier, self._post()
-                )
-                self._dialer.begin()
+                self._dial(carrier)
         if settings.api_token is None:
             return []
         api = CallsApi(
@@ -94,6 +94,22 @@ class Outbound:
             wall=self._wiring.wall,
         )
         return api.routes()
+
+    def _dial(self, carrier: Carrier) -> None:
+        """Dial from now on what is ordered, and order what was promised."""
+        wiring, stores = self._wiring, self._stores
+        dialer = Dialer(self.orders, stores.campaigns, self._board, carrier, self._post())
+        dialer.begin()
+        self._dialer = dialer
+        promises = Promises(
+            self.orders,
+            stores,
+            Records(stores.database),
+            stir=dialer.stir,
+            new_id=wiring.new_id,
+            wall=wiring.wall,
+        )
+        wiring.tasks.start("promised calls", promises.keep())
 
     async def close(self) -> None:
         """The calls have ended."""
