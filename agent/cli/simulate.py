@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from agent.cli.parts.settle import settle
+from agent.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="simulate",
-    help="Run a stand-in: for Gemini Live, for Twilio with a caller, or for Twilio's REST API.",
+    help="Run a stand-in: for Gemini Live, for a caller (through Twilio, or by SIP), or for Twilio's"
+    " REST API.",
     no_args_is_help=True,
 )
 
@@ -318,3 +321,102 @@ def caller(
         print(msgspec.json.encode(report).decode())
     if report.ended not in (Ended.AGENT_HUNG_UP, Ended.CALLER_HUNG_UP):
         raise typer.Exit(1)
+
+
+class Codec(StrEnum):
+    """What the softphone offers."""
+
+    PCMU = "pcmu"
+    PCMA = "pcma"
+    G722 = "g722"
+
+
+class Transport(StrEnum):
+    """How SIP travels."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class KeysBy(StrEnum):
+    """How keys travel."""
+
+    RTPEVENT = "rtpevent"
+    INFO = "info"
+
+
+@app.command()
+def sip(
+    to: Annotated[str, typer.Option(help="Whom to call: sip:USER@HOST[:PORT].")],
+    wav: Annotated[
+        list[Path] | None,
+        typer.Option(help="What the caller says (PCM WAV); repeatable; default: the demo's clips."),
+    ] = None,
+    dtmf: Annotated[
+        str | None, typer.Option(help="Keys to press first: 0-9, A-D, * and #.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Stereo WAV of the call: caller left, agent right.")
+    ] = None,
+    codec: Annotated[
+        list[Codec] | None, typer.Option(help="Offered, best first; default: pcmu, pcma.")
+    ] = None,
+    transport: Annotated[Transport, typer.Option(help="Of the signalling.")] = Transport.UDP,
+    dtmf_by: Annotated[
+        KeysBy, typer.Option(help="Telephone events in RTP, or INFO.")
+    ] = KeysBy.RTPEVENT,
+    user: Annotated[str, typer.Option(help="Who calls; answers a challenge.")] = "caller",
+    password: Annotated[str, typer.Option(help="Of USER, where the other side asks.")] = "",
+    header: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE, of the INVITE; repeatable.")
+    ] = None,
+    patience: Annotated[
+        float, typer.Option(help="Speak after so many seconds of silence.", min=0.1)
+    ] = 8,
+    seconds: Annotated[float, typer.Option(help="The caller hangs up after so long.", min=1)] = 60,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report as one line of JSON, and no more.")
+    ] = False,
+) -> None:
+    """Place one call by SIP, with real RTP, and a caller who reacts (needs the extra `sip`)."""
+    import asyncio
+
+    import msgspec
+
+    from agent.simulator.caller import CallAudio, demo_utterances, recorded
+    from agent.simulator.phone import Manners
+    from agent.simulator.report import Ended
+    from agent.simulator.softphone import SoftphoneOptions, keys, run_softphone
+    from agent.simulator.softphone_report import SipEvent, tell
+
+    def watch(event: SipEvent) -> None:
+        print(tell(event), file=sys.stderr if as_json else sys.stdout, flush=True)
+
+    audio = CallAudio()
+    said = tuple(map(recorded, wav)) if wav else () if dtmf else demo_utterances()
+    options = SoftphoneOptions(
+        to=to,
+        transport=transport.value,
+        codecs=tuple(each.value for each in codec or (Codec.PCMU, Codec.PCMA)),
+        user=user,
+        password=password,
+        headers=dict(map(_header, header or ())),
+        keys_by=dtmf_by.value,
+        max_seconds=seconds,
+        manners=Manners(patience_s=patience),
+        utterances=((keys(dtmf),) if dtmf else ()) + said,
+    )
+    report = asyncio.run(run_softphone(options, on_event=watch, audio=audio))
+    if out is not None:
+        audio.write(out)
+    if as_json:
+        print(msgspec.json.encode(report).decode())
+    if report.ended not in (Ended.AGENT_HUNG_UP, Ended.CALLER_HUNG_UP):
+        raise typer.Exit(1)
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise UserError(f"'{text}' is not NAME=VALUE")
+    return name, value

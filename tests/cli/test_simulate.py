@@ -137,3 +137,17 @@ def test_help_is_quick_because_nothing_heavy_is_imported() -> None:
     )
     command = [sys.executable, "-c", program]
     assert subprocess.check_output(command, text=True, timeout=9) == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--to", "agent@nowhere"], "'agent@nowhere' is not sip:USER@HOST"),
+        (["--to", "sip:a@127.0.0.1", "--dtmf", "1x"], "'1x' are not keys"),
+        (["--to", "sip:a@127.0.0.1", "--header", "X-Id"], "'X-Id' is not NAME=VALUE"),
+    ],
+)
+def test_a_softphone_that_is_told_nonsense_says_so(arguments: list[str], complaint: str) -> None:
+    outcome = RUN.invoke(app, ["sip", *arguments])
+    assert isinstance(outcome.exception, UserError)
+    assert complaint in str(outcome.exception)
