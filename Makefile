@@ -39,10 +39,10 @@ check: $(VENV)/.dev ## formatting, lint, types, import contracts, infrastructure
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	@if [ -f infra/Dockerfile ]; then $(BIN)/hadolint infra/Dockerfile; fi
+	@if [ -f infra/Dockerfile ]; then $(BIN)/hadolint infra/Dockerfile infra/*/Dockerfile; fi
 	@if [ -f docker-compose.yml ]; then \
-	  $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml && \
-	  $(BIN)/yamllint --strict -d relaxed docker-compose.yml; fi
+	  $(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml infra/*/compose.yml && \
+	  $(BIN)/yamllint --strict -d relaxed docker-compose.yml infra/*/compose.yml; fi
 
 test: $(if $(CI),ci,fast) ## the fast suite; every suite where CI is set
 
