@@ -44,7 +44,11 @@ def test_the_strict_stand_in_takes_all_that_we_send(commands: list[Play | Mark |
             assert isinstance(taken, twilio.Clear)
 
 
-@given(st.binary(min_size=1, max_size=800), st.text(max_size=20), st.sampled_from("0123456789*#"))
+# A sound that begins like a file is a fault: see test_twilio_stream.
+SOUNDS = st.binary(min_size=1, max_size=800).filter(lambda sound: not sound.startswith(b"RIFF"))
+
+
+@given(SOUNDS, st.text(max_size=20), st.sampled_from("0123456789*#"))
 def test_we_take_all_that_the_stand_in_sends(sound: bytes, name: str, digit: str) -> None:
     stream, phone, start = opened()
     assert (start.stream_id, start.parameters) == (SID, {"token": 'a"é'})
