@@ -35,8 +35,6 @@ RECORDS |= {"Enum", "StrEnum", "IntEnum", "Event", "Command"}
 """Bases of classes that hold no state of their own: values, not things."""
 
 ASKED_FOR = (
-    ast.FunctionDef,
-    ast.AsyncFunctionDef,
     ast.ClassDef,
     ast.ExceptHandler,
     ast.Call,
@@ -66,6 +64,18 @@ def nodes(path: Path) -> tuple[ast.AST, ...]:
     return tuple(node for node in ast.walk(tree(path)) if isinstance(node, ASKED_FOR))
 
 
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions of a file, by its statements alone: an expression holds none, and expressions are most of a tree."""
+    waiting: list[ast.AST] = [tree(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            inner = getattr(node, block, [])
+            waiting.extend(inner if isinstance(inner, list) else ())
+
+
 def every(path: Path, *kinds: type[ast.AST]) -> Iterator[ast.AST]:
     assert all(issubclass(kind, ASKED_FOR) for kind in kinds)
     return (node for node in nodes(path) if isinstance(node, kinds))
@@ -80,8 +90,7 @@ def too_long(path: Path) -> Iterator[str]:
 
 def long_functions(path: Path) -> Iterator[str]:
     """A function fits a screen."""
-    for function in every(path, ast.FunctionDef, ast.AsyncFunctionDef):
-        assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+    for function in functions(path):
         lines = (function.end_lineno or function.lineno) - function.lineno + 1
         first = function.body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):  # its docstring

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from agent.errors import StorageError, UserError
-from agent.storage import durable as durable_module, spool as spool_module
+from agent.storage import durable as durable_module, migrate, spool as spool_module
 from agent.storage.database import RecordRefused
 from agent.storage.durable import DurableRecords
 from agent.storage.records import CallRecord, Records, State
@@ -210,7 +210,10 @@ async def test_what_waits_goes_to_the_database_before_the_process_does(place: Pl
     assert found is not None and found.end_reason == "goodbye"
 
 
-async def test_what_cannot_go_there_waits_for_the_next_process(place: Place) -> None:
+async def test_what_cannot_go_there_waits_for_the_next_process(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrate, "BUSY_MS", 500)  # the last statement waits as long, and we for it
     durable = await place.open()
     with place.busy(), patch.object(durable_module, "LAST_TRY", 0.05):
         assert await durable.create(make())
