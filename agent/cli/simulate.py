@@ -39,6 +39,7 @@ class Mind(StrEnum):
 
     DEMO = "demo"
     BENCH = "bench"
+    ECHO = "echo"
 
 
 def _menu(of: Literal["gemini", "twilio"]) -> Callable[[bool], None]:
@@ -127,6 +128,9 @@ def gemini(
     ] = Interrupts.PLAYBACK,
     voice_activity: VoiceActivity = False,
     brain: Annotated[Mind, typer.Option(help="Who answers.")] = Mind.DEMO,
+    echo: Annotated[
+        bool, typer.Option("--echo", help="Say every chunk back at once: short for --brain echo.")
+    ] = False,
     reply_seconds: ReplySeconds = 4.0,
     trace: Trace = False,
     fault: GeminiFaults = None,
@@ -166,16 +170,18 @@ def gemini(
         goaway_seconds=goaway,
         faults=tuple(map(parse, written)),
     )
-    mind = _mind(brain, script, reply_seconds)
+    mind = _mind(Mind.ECHO if echo else brain, script, reply_seconds)
     options = Options(host=host, port=port, seed=seed, conduct=conduct)
     _run(serve(options, mind, _announce))
 
 
 def _mind(brain: Mind, script: Path | None, reply_seconds: float) -> Callable[[], Brain]:
     """What makes the mind of each conversation."""
-    from agent.simulator.brain import BenchBrain
+    from agent.simulator.brain import BenchBrain, EchoBrain
     from agent.simulator.script import SCRIPT_FOLDER, ScriptBrain, load
 
+    if brain is Mind.ECHO:
+        return EchoBrain
     if brain is Mind.BENCH:
         bench = BenchBrain(reply_seconds)
         return lambda: bench

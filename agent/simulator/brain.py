@@ -6,6 +6,7 @@ interruptions; a brain only decides what is said. `script.py` has one that follo
 
 from __future__ import annotations
 
+import audioop
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -95,6 +96,35 @@ class BenchBrain:
     def _say(seconds: float) -> Say:
         words = " ".join(["word"] * max(1, round(seconds * 2.5)))
         return Say(speechlike(seconds), words)
+
+
+class EchoBrain:
+    """Says every chunk of audio back at once, and nothing else: what is left is the way there and back.
+
+    A line through the echo never falls silent, so a turn of it never ends, and no greeting comes.
+    """
+
+    def __init__(self) -> None:
+        self._state: tuple[int, tuple[tuple[int, int], ...]] | None = None
+
+    def echo(self, pcm: bytes, rate_hz: int) -> bytes:
+        """The same sound at the rate of what a brain says."""
+        pcm, self._state = audioop.ratecv(pcm, 2, 1, rate_hz, SPEECH_RATE_HZ, self._state)
+        return pcm
+
+    def prompted(self, text: str) -> Reply:
+        """Say nothing."""
+        del text
+        return ()
+
+    def heard(self, utterance: Utterance) -> Heard:
+        """Say no more: it was echoed."""
+        return Heard(described(utterance), ())
+
+    def answered(self, tool: str, response: dict[str, Any]) -> Reply:
+        """Say nothing: it calls no tools."""
+        del tool, response
+        return ()
 
 
 def speechlike(seconds: float, rate_hz: int = SPEECH_RATE_HZ) -> bytes:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, assert_never
 
 from agent.simulator.account import Account, Memory
+from agent.simulator.brain import EchoBrain
 from agent.simulator.ears import Ended, Started
 from agent.simulator.faults import Fault
 from agent.simulator.listener import Listener
@@ -161,6 +162,9 @@ class Conversation:
         record.longest_chunk_ms = max(record.longest_chunk_ms, seconds * 1000)
         if self._around.conduct.trace:
             trace(record.audio_in, now, len(chunk.pcm) // 2)
+        if isinstance(self._brain, EchoBrain):
+            self._speaker.blurt(self._brain.echo(chunk.pcm, chunk.rate_hz), now)
+            return
         was_near = self._listener.near_speech
         edges = self._listener.audio(chunk)
         if self._listener.near_speech and not was_near:

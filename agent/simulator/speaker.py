@@ -119,6 +119,11 @@ class Speaker:
         if played is None:
             self._resumable(now)
 
+    def blurt(self, pcm: bytes, now: float) -> None:
+        """Say something at once, in no turn."""
+        self._around.send({"serverContent": {"modelTurn": audio_part(pcm)}})
+        self._sent(pcm, now)
+
     def overruled(self) -> None:
         """The client writes over the answers that are being generated, or wait: they are lost."""
         lost = [about for _, about in self._queued]
@@ -198,9 +203,7 @@ class Speaker:
                 content = {"modelTurn": audio_part(pcm), **self._carried}
                 self._carried = {}
                 self._around.send({"serverContent": content})
-                self._around.record.audio_out_ms += len(pcm) * 500 / SPEECH_RATE_HZ
-                if self._around.conduct.trace:
-                    trace(self._around.record.audio_out, now, len(pcm) // 2)
+                self._sent(pcm, now)
             case Words(text, last):
                 self._say_words(text, last, now)
             case Call():
@@ -214,6 +217,11 @@ class Speaker:
                     self.reply(reply, now, about)
             case _ as never:
                 assert_never(never)
+
+    def _sent(self, pcm: bytes, now: float) -> None:
+        self._around.record.audio_out_ms += len(pcm) * 500 / SPEECH_RATE_HZ
+        if self._around.conduct.trace:
+            trace(self._around.record.audio_out, now, len(pcm) // 2)
 
     def _call(self, turn: Turn, piece: Call, now: float) -> None:
         name, args = piece

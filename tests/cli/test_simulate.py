@@ -15,8 +15,9 @@ from urllib.request import Request, urlopen
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli.simulate import app
+from agent.cli.simulate import Mind, _mind, app
 from agent.errors import UserError
+from agent.simulator.brain import EchoBrain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,3 +152,7 @@ def test_a_softphone_that_is_told_nonsense_says_so(arguments: list[str], complai
     outcome = RUN.invoke(app, ["sip", *arguments])
     assert isinstance(outcome.exception, UserError)
     assert complaint in str(outcome.exception)
+
+
+def test_the_echo_is_a_mind_of_the_model() -> None:
+    assert _mind(Mind.ECHO, None, 4.0) is EchoBrain
