@@ -7,6 +7,7 @@ import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -25,7 +26,7 @@ from agent.server.ledger import keep_ledger
 from agent.server.library import Libraries
 from agent.server.lines import LineStore
 from agent.server.outbound.outbound import Outbound
-from agent.server.providers import PHONES
+from agent.server.providers import CARRIER, PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.retention import keep_deleting
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
+    from agent.protocols.door import PhoneProvider, Verdict
 
 log = structlog.get_logger()
 
@@ -147,7 +149,7 @@ class Building:
             self.switchboard = board
             arrivals = Arrivals(board, Tasks("arrivals", _failed))
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
-            app.router.routes.extend(self._doors(board, wakeups))
+            app.router.routes.extend(self._doors(board, wakeups, warm))
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             _keep_house(wiring, records)
@@ -168,14 +170,20 @@ class Building:
                 await stores.close()
                 wakeups.close()
 
-    def _doors(self, board: Switchboard, wakeups: Wakeups) -> list[BaseRoute]:
+    def _doors(self, board: Switchboard, wakeups: Wakeups, warm: WarmTransfers) -> list[BaseRoute]:
         """Where the phone providers come in."""
         settings, routes = self.settings, []
         for name in PHONES:
             provider = PHONES[name](settings, self.auth_token, self.public_url)
             door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
             routes += door.routes()
+            if name == CARRIER:
+                warm.words = partial(_words, provider)
         return routes
+
+
+def _words(provider: PhoneProvider, verdict: Verdict) -> str:
+    return provider.answer(verdict)[0]
 
 
 def _keep_house(wiring: Wiring, records: DurableRecords) -> None:

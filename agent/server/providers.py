@@ -112,3 +112,6 @@ PHONES: dict[str, Callable[[Settings, str, str], PhoneProvider]] = {
     ),
 }
 """Each is given the settings, what requests are signed with, and the origin at which it reaches us."""
+
+CARRIER = "twilio"
+"""Whoever places our calls, and asks persons whether they take a caller."""

@@ -84,6 +84,7 @@ class Switchboard:
 
     Attributes:
         adopt: asked to open a call of ours that another process placed, when its webhook comes here.
+        over_elsewhere: told of the end of a call of ours that another process has, when its webhook comes here.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Switchboard:
     ) -> None:
         self.draining = False
         self._warm = warm
+        warm.fetch = self._fetch
         self.metrics = Metrics(lambda: self.active)
         self._wiring = wiring
         self._register = register
         self._tasks = tasks
         self._max_calls = max_calls
         self.adopt: Callable[[Caller], Awaitable[bool]] = _nobody
+        self.over_elsewhere: Callable[[Caller], None] = lambda caller: None
         self._caps = CallerCaps(wiring.settings.caller_calls_per_hour)
         self._places: dict[str, Place] = {}
         self._orders: dict[str, Place] = {}  # calls of ours whose provider's id is not known yet
@@ -234,6 +237,16 @@ class Switchboard:
         place = self._known(caller)
         if place is not None:
             place.call.abandon(caller.over)
+        elif caller.order and caller.call_id not in self._ended:
+            self.over_elsewhere(caller)
+
+    def _fetch(self, call: str) -> tuple[str, Verdict] | None:
+        """A caller is alone where he was put through to: he comes back. None where he is there no more."""
+        for call_id, place in self._places.items():
+            if place.call.id == call and place.call.away is not None and not place.call.reason:
+                place.call.transfer_ended("declined")
+                return call_id, self._join(place, place.call.leg + 1)
+        return None
 
     def answered_by(self, caller: Caller, who: AnsweredBy) -> None:
         """The provider says who, or what, picked up a call of ours."""
@@ -274,12 +287,12 @@ class Switchboard:
         placed = (place.caller for place in self._places.values())
         return next((caller.call_id for caller in placed if caller.order == order), None)
 
-    async def record(self, place: Place) -> None:
-        """A call of ours has ended that nobody answered: it has a record all the same."""
+    async def record(self, place: Place, reason: str) -> None:
+        """A call of ours has ended so that nobody answered: it has a record all the same."""
         call = place.call
         place.recorded = True
         await self._register.create(call.id, call.agent.name, place.caller)
-        await self._register.finish(call.id, call.reason, call.leg, call.figures())
+        await self._register.finish(call.id, reason, call.leg, call.figures())
 
     def _known(self, caller: Caller) -> Place | None:
         """The call that a webhook is about; the first one of a call of ours brings the provider's ids."""

@@ -37,6 +37,9 @@ DECIDE_WITHIN = 45.0
 COME_WITHIN = 30.0
 """Seconds that a person who takes the call waits for the caller, who is hearing the agent's last words."""
 
+PARTED_WITHIN = 2.0
+"""Seconds in which a caller leaves the room after the person: who is still there then has never met them."""
+
 MOST_ASKED = 5
 """Persons who are asked in one call; a model that asks for more is refused."""
 
@@ -61,6 +64,7 @@ class Carrier(Protocol):
 
     async def place(self, order: CallOrder) -> str: ...
     async def hang_up(self, call_id: str) -> bool: ...
+    async def redirect(self, call_id: str, twiml: str) -> bool: ...
 
 
 @dataclass
@@ -103,12 +107,16 @@ class WarmTransfers:
 
     Attributes:
         carrier: None where the settings name none; then nobody can be asked.
+        fetch: takes a call back whose caller sits in a room alone: the provider's id of it and what he gets; None where he is not there.
+        words: a verdict in the carrier's language.
     """
 
     tasks: Tasks
     new_id: Callable[[], str]
     caller_id: str | None = None
     carrier: Carrier | None = None
+    fetch: Callable[[str], tuple[str, Verdict] | None] = lambda call: None
+    words: Callable[[Verdict], str] = str
     _asked: dict[str, Consultation] = field(default_factory=dict)
 
     # ---- the agent's side
@@ -197,9 +205,23 @@ class WarmTransfers:
         one = self._asked.get(caller.order)
         if one is None:
             return
+        if one.came and not one.gone:
+            self.tasks.start(f"alone {one.order}", self._fetch_if_alone(one))
         one.gone = True
         if not one.outcome.done():
             one.outcome.set_result(OUTCOMES.get(caller.over, "failed"))
+
+    async def _fetch_if_alone(self, one: Consultation) -> None:
+        """The person left while the caller was on his way to the room, where he would hear music for ever."""
+        await asyncio.sleep(PARTED_WITHIN)
+        found = self.fetch(one.call) if one.order in self._asked else None
+        if found is None or self.carrier is None:
+            return
+        call_id, verdict = found
+        try:
+            await self.carrier.redirect(call_id, self.words(verdict))
+        except CarrierRefused as error:
+            log.error("a caller could not be taken back from an empty room", why=str(error))
 
     # ----
 

@@ -9,9 +9,11 @@ import asyncio
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
+from unittest.mock import patch
 
 import pytest
 
+from agent.server.warm import WarmTransfers
 from agent.simulator.brain import BenchBrain, Call, Heard as Understood, Say, speechlike
 from agent.simulator.callee import Directory, parse
 from agent.simulator.caller import CallerOptions, run_caller
@@ -301,3 +303,28 @@ async def test_a_person_who_is_asked_first_talks_to_the_caller_or_the_agent_goes
             assert call.record.hung_up_by == HungUpBy.TWIML
         assert met == sum(each.to == TARGETS["asked"][0] for each in persons) > 0
         assert all(each.over for each in persons)
+
+
+@pytest.mark.timeout(120)
+async def test_a_caller_does_not_stay_in_a_room_that_the_person_leaves_as_he_comes(
+    tmp_path: Path,
+) -> None:
+    """The person hangs up between the two documents: the one that ends the stream and the one that would have joined both."""
+    room = WarmTransfers.room
+    async with hall(tmp_path, Random(23), ("asked",)) as here:
+
+        def just_left(warm: WarmTransfers, call: str, target: str) -> str | None:
+            found = room(warm, call, target)
+            for each in here.twilio.network.calls.values():
+                if each.record.direction == "outbound-api" and each.program is not None:
+                    each.program.end(HungUpBy.PERSON)
+            return found
+
+        with patch.object(WarmTransfers, "room", just_left):
+            call = await here.call(0, Random(23), words(1.0))
+        assert (call.reason, call.legs) == ("agent_hung_up", 2)
+        assert agents(call.lines)[-1]["text"].startswith("Nobody there")
+        assert call.heard_whole(agents(call.lines)[-1])
+        assert call.sessions_after_the_transfer == 0  # back with the very same one
+        assert call.record.hung_up_by == HungUpBy.TWIML, call.report.notices
+        assert call.record.happened("updated") == ["twiml"]

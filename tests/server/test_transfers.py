@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from agent import events as e
 from agent.protocols.door import Ask, HangUpNow, Join, Meet, Say, Transfer, Whisper
 from agent.server.spoken import SPOKEN
+from agent.server.warm import PARTED_WITHIN
 from agent.tools.transfer_call import ANSWERED_WITHIN
 from tests.server.bench import AGENT, Bench, caller
 from tests.server.test_switchboard import connect, play
@@ -180,6 +182,7 @@ class Carrier:
     def __init__(self) -> None:
         self.orders: list[str] = []
         self.ended: list[str] = []
+        self.told: list[tuple[str, str]] = []
 
     async def place(self, order: CallOrder) -> str:
         self.orders.append(order.id)
@@ -187,6 +190,10 @@ class Carrier:
 
     async def hang_up(self, call_id: str) -> bool:
         self.ended.append(call_id)
+        return True
+
+    async def redirect(self, call_id: str, twiml: str) -> bool:
+        self.told.append((call_id, twiml))
         return True
 
 
@@ -234,6 +241,59 @@ def test_a_person_who_hangs_up_before_the_caller_comes_leaves_him_with_the_agent
         await settle()
         texts = [c.text for c in bench.model.sent if isinstance(c, e.SendText)]
         assert "could not be connected" in texts[-1]
+
+    play(tmp_path, scene, agent=DESK)
+
+
+def told(bench: Bench) -> list[tuple[str, str]]:
+    carrier = bench.warm.carrier
+    assert isinstance(carrier, Carrier)
+    return carrier.told
+
+
+def test_a_caller_who_comes_to_a_room_that_the_person_has_just_left_is_fetched(
+    tmp_path: Path,
+) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.warm.words = lambda verdict: verdict.token if isinstance(verdict, Join) else ""
+        anna: list[Caller] = []
+
+        async def asked(bench: Bench) -> None:
+            anna.append(await ask_anna(bench))
+
+        await put_through(bench, "anna", asked)
+        assert isinstance(await bench.board.after(after()), Meet)
+        bench.board.over(anna[0]._replace(over="caller_hung_up"))
+        await asyncio.sleep(PARTED_WITHIN - 0.1)
+        assert told(bench) == []
+        await asyncio.sleep(0.2)
+        [(call_id, token)] = told(bench)
+        assert call_id == caller().call_id
+        # The document that is replaced asks once more how to go on, and nobody reads the answer.
+        assert isinstance(await bench.board.after(after(dialled="connected")), Join)
+        _, sink = await bench.start(token)
+        assert sink is not None
+        await settle()
+        texts = [c.text for c in bench.model.sent if isinstance(c, e.SendText)]
+        assert "nobody there took the call" in texts[-1]
+        assert bench.board.active == 1
+
+    play(tmp_path, scene, agent=DESK)
+
+
+def test_whoever_has_talked_to_the_person_is_not_fetched(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        anna: list[Caller] = []
+
+        async def asked(bench: Bench) -> None:
+            anna.append(await ask_anna(bench))
+
+        await put_through(bench, "anna", asked)
+        await bench.board.after(after())
+        bench.board.over(anna[0]._replace(over="caller_hung_up"))
+        assert await bench.board.after(after(dialled="connected")) == HangUpNow()
+        await asyncio.sleep(PARTED_WITHIN + 0.1)
+        assert told(bench) == []
 
     play(tmp_path, scene, agent=DESK)
 

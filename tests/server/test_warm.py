@@ -12,7 +12,7 @@ from agent.config.agent_file import AgentFile
 from agent.drive.tasks import Tasks
 from agent.errors import CarrierRefused, CarrierSilent, ToolFailed
 from agent.protocols.door import Ask, CallOrder, HangUpNow, Meet
-from agent.server.warm import COME_WITHIN, DECIDE_WITHIN, MOST_ASKED, WarmTransfers
+from agent.server.warm import COME_WITHIN, DECIDE_WITHIN, MOST_ASKED, PARTED_WITHIN, WarmTransfers
 from agent.tools.base import CallInfo
 from tests.server.bench import caller
 from tests.telephony.fakes import settle, virtually
@@ -36,6 +36,7 @@ class Carrier:
     def __init__(self) -> None:
         self.placed: list[CallOrder] = []
         self.ended: list[str] = []
+        self.told: list[tuple[str, str]] = []
         self.refuses: CarrierRefused | None = None
 
     async def place(self, order: CallOrder) -> str:
@@ -46,6 +47,12 @@ class Carrier:
 
     async def hang_up(self, call_id: str) -> bool:
         self.ended.append(call_id)
+        if self.refuses is not None:
+            raise self.refuses
+        return True
+
+    async def redirect(self, call_id: str, twiml: str) -> bool:
+        self.told.append((call_id, twiml))
         if self.refuses is not None:
             raise self.refuses
         return True
@@ -248,6 +255,39 @@ def test_a_hang_up_that_the_carrier_refuses_is_no_fault_of_the_call() -> None:
         bench.carrier.refuses = CarrierSilent("silence")
         bench.warm.call_ended(INFO.id, "caller_hung_up")
         await settle()
+
+    play(scene)
+
+
+@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_caller_who_is_alone_in_the_room_is_fetched_where_he_is(
+    away: bool, refuses: bool
+) -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.taken()
+        bench.warm.fetch = lambda call: None if away else (f"CA-of-{call}", HangUpNow())
+        bench.warm.words = lambda verdict: f"<{type(verdict).__name__}>"
+        assert bench.warm.room(INFO.id, "anna") is not None
+        if refuses:
+            bench.carrier.refuses = CarrierSilent("silence")
+        for _ in range(2):  # a callback may be repeated
+            bench.warm.over(bench.said(over="caller_hung_up"))
+        await asyncio.sleep(PARTED_WITHIN + 0.1)
+        assert bench.carrier.told == ([] if away else [("CA-of-call-1", "<HangUpNow>")])
+
+    play(scene)
+
+
+def test_whose_call_has_ended_is_not_fetched() -> None:
+    async def scene(bench: Bench) -> None:
+        await bench.taken()
+        bench.warm.fetch = lambda call: ("CA", HangUpNow())
+        bench.warm.room(INFO.id, "anna")
+        bench.warm.over(bench.said(over="caller_hung_up"))
+        bench.warm.call_ended(INFO.id, "transferred")
+        await asyncio.sleep(PARTED_WITHIN + 0.1)
+        assert bench.carrier.told == []
 
     play(scene)
 

@@ -14,6 +14,7 @@ from agent.server.outbound.destinations import Destinations
 from agent.server.outbound.dialer import Dialer, Post
 from agent.server.outbound.orders import Orders
 from agent.server.outbound.promises import Promises
+from agent.server.providers import CARRIER
 from agent.storage.attempts import Caps
 from agent.storage.records import Records
 from agent.telephony.twilio_rest import calls
@@ -122,7 +123,7 @@ class Outbound:
         settings = self._wiring.settings
         return Post(
             instance=self._instance,
-            provider="twilio",
+            provider=CARRIER,
             wall=self._wiring.wall,
             per_second=settings.calls_per_second,
             max_seconds=settings.max_call_seconds,
