@@ -117,6 +117,15 @@ class Reservation(msgspec.Struct, frozen=True):
     refused: str | None = None
 
 
+class Told(msgspec.Struct, frozen=True):
+    """How the provider says that try `n` ended: an `end_reason`."""
+
+    attempt: str
+    n: int
+    provider_call_id: str
+    reason: str
+
+
 class Taker(msgspec.Struct, frozen=True):
     """Who takes an attempt to dial it, when, and until when it is its own unless renewed."""
 
@@ -248,6 +257,35 @@ class Attempts:
                 .values(state=AttemptState.PLACED, provider_call_id=provider_call_id)
             )
             return await transaction.write(now_placed) == 1
+
+    async def told(self, attempt: str, n: int, provider_call_id: str, reason: str) -> bool:
+        """The provider told a process that does not have it how try `n` ended; whoever has it ends it. False where it is over."""
+        async with self._database.transaction() as transaction:
+            present = sa.select(attempts.c.id).where(_present(attempt, n), is_open(attempts))
+            if not await transaction.rows(present):
+                return False
+            known = sa.update(dials).where(dials.c.attempt == attempt, dials.c.n == n)
+            await transaction.write(
+                known.where(dials.c.provider_call_id.is_(None)).values(
+                    provider_call_id=provider_call_id
+                )
+            )
+            untold = known.where(dials.c.reason.is_(None))
+            return await transaction.write(untold.values(reason=reason)) == 1
+
+    async def told_of(self, instance: str) -> list[Told]:
+        """What other processes were told of tries that this one has."""
+        query = (
+            sa.select(dials.c.attempt, dials.c.n, dials.c.provider_call_id, dials.c.reason)
+            .join(attempts, attempts.c.id == dials.c.attempt)
+            .where(
+                attempts.c.instance == instance,
+                is_open(attempts),
+                attempts.c.tries == dials.c.n,
+                dials.c.reason.is_not(None),
+            )
+        )
+        return [struct(Told, row) for row in await self._database.rows(query)]
 
     async def not_placed(self, attempt: str, n: int, not_before: float) -> bool:
         """Try `n` certainly never reached the provider: it does not count, and is due again at `not_before`."""

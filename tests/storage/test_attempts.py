@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from agent.storage.attempts import Attempt, Attempts, AttemptState, Caps, Taker, Wanted
+from agent.storage.attempts import Attempt, Attempts, AttemptState, Caps, Taker, Told, Wanted
 from agent.storage.database import Database, RecordRefused
 from agent.storage.do_not_call import DoNotCall, OptOut
 
@@ -310,6 +310,20 @@ async def test_eight_claimers_never_share_a_call(database_url: str) -> None:
 
 
 # ---- the life of a try
+
+
+async def test_what_a_process_is_told_of_anothers_try_reaches_that_one(attempts: Attempts) -> None:
+    await attempts.reserve(wanted("a1"), 90.0)
+    await dial(attempts, 100.0)
+    assert await attempts.told_of("here") == []
+    assert not await attempts.told("a1", 2, "CA1", "caller_busy")
+    assert await attempts.told("a1", 1, "CA1", "caller_busy")
+    assert not await attempts.told("a1", 1, "CA1", "no_answer")
+    assert await attempts.told_of("there") == []
+    assert await attempts.told_of("here") == [Told("a1", 1, "CA1", "caller_busy")]
+    assert await attempts.again("a1", 1, "caller_busy", 110.0, 200.0)
+    assert await attempts.told_of("here") == []
+    assert not await attempts.told("a1", 1, "CA1", "caller_busy")
 
 
 async def test_a_call_is_placed_and_ends_once(attempts: Attempts) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from agent.server.live_call import LiveCall
     from agent.server.outbound.orders import Orders, Ready
     from agent.server.switchboard import Place, Switchboard
-    from agent.storage.attempts import Attempt
+    from agent.storage.attempts import Attempt, Told
     from agent.storage.campaigns import Campaigns
 
 log = structlog.get_logger()
@@ -109,6 +109,7 @@ class Dialer:
         self._tries = Tasks("tries", _failed)
         self._stirred = asyncio.Event()
         board.adopt = self._adopt_live
+        board.over_elsewhere = self._over_elsewhere
 
     def stir(self) -> None:
         """Something may be due."""
@@ -161,6 +162,8 @@ class Dialer:
             now = self._wall()
             try:
                 await self._attempts.renew(self._instance, now + LEASE)
+                for told in await self._attempts.told_of(self._instance):
+                    self._board.over(self._over_at_last(told))
                 left = await self._attempts.adopt(self._instance, now, now + LEASE, AT_ONCE)
                 for attempt in left:
                     self._tries.start(f"clear up {attempt.id}", self._clear_up(attempt))
@@ -251,11 +254,22 @@ class Dialer:
         answered = call.leg > 0
         if not answered and not await self._ours(attempt):
             return  # its webhook reached another process, where it goes on
+        reason = call.reason
+        if not answered and reason == "no_start":  # nobody told how it ended, if it did
+            reason = await self._unreached(place.caller.call_id) or reason
         if not place.recorded:
-            await self._board.record(place)
-        if not answered and call.reason not in OF_THE_CARRIER:
+            await self._board.record(place, reason)
+        if not answered and reason not in OF_THE_CARRIER:
             await self._hang_up(place.caller.call_id)  # nobody here would speak to who picks up
-        await self._over(attempt, call.reason, answered=answered, ready=ready)
+        await self._over(attempt, reason, answered=answered, ready=ready)
+
+    async def _unreached(self, call_id: str) -> str | None:
+        """What the carrier itself says of a call of which it told nothing."""
+        try:
+            return await self._carrier.unreached(call_id)
+        except CarrierRefused as error:
+            log.warning("the carrier cannot be asked how a call ended", why=str(error))
+            return None
 
     async def _ours(self, attempt: Attempt) -> bool:
         """Whether nobody has taken this try from us, or ended it."""
@@ -361,6 +375,31 @@ class Dialer:
         self._board.placed(caller.order, caller.call_id)
         self._tries.start(f"call {found.id}", self._follow(found, ready, place))
         return True
+
+    def _over_elsewhere(self, caller: Caller) -> None:
+        """How a call ended that another process placed was told to this one: that one shall know."""
+        attempt, _, n = caller.order.rpartition("-")
+        if attempt and n.isdecimal():
+            self._tries.start(f"over {caller.order}", self._tell(attempt, int(n), caller))
+
+    async def _tell(self, attempt: str, n: int, caller: Caller) -> None:
+        try:
+            await self._attempts.told(attempt, n, caller.call_id, caller.over)
+        except StorageError as error:
+            log.warning("how a call ended is not told to whoever has it", why=str(error))
+
+    def _over_at_last(self, told: Told) -> Caller:
+        """What the webhook said that went astray."""
+        return Caller(
+            provider=self._post.provider,
+            call_id=told.provider_call_id,
+            account="",
+            direction="outbound-api",
+            from_number="",
+            to_number="",
+            over=told.reason,
+            order=f"{told.attempt}-{told.n}",
+        )
 
     # ---- names
 

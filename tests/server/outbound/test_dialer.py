@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from agent.config.agent_files import AgentFiles
 from agent.errors import CarrierRefused, CarrierSilent, StorageError
@@ -52,7 +53,10 @@ class Board:
         self.places: list[Place] = []
         self.ids: dict[str, str] = {}
         self.recorded: list[Place] = []
+        self.reasons: list[str] = []
+        self.told: list[Caller] = []
         self.adopt: Callable[[Caller], Any] = lambda caller: None
+        self.over_elsewhere: Callable[[Caller], None] = lambda caller: None
 
     def dial(self, caller: Caller, agent: Any, variables: dict[str, str]) -> Place | str:
         if self.no_room:
@@ -69,8 +73,14 @@ class Board:
     def call_id_of(self, order: str) -> str | None:
         return self.ids.get(order)
 
-    async def record(self, place: Place) -> None:
+    async def record(self, place: Place, reason: str) -> None:
         self.recorded.append(place)
+        self.reasons.append(reason)
+
+    def over(self, caller: Caller) -> None:
+        self.told.append(caller)
+        if not self.places[-1].over.is_set():
+            self.end(caller.over)
 
     def end(self, reason: str, *, leg: int = 0) -> None:
         place = self.places[-1]
@@ -126,11 +136,11 @@ class Desk:
         )
         self.dialer = self.made("here")
 
-    def made(self, instance: str) -> Dialer:
+    def made(self, instance: str, board: Board | None = None) -> Dialer:
         return Dialer(
             self.orders,
             self.stores.campaigns,
-            cast("Switchboard", self.board),
+            cast("Switchboard", board or self.board),
             self.carrier,
             Post(instance, "twilio", lambda: self.wall, per_second=1000.0),
         )
@@ -347,6 +357,64 @@ async def test_a_webhook_of_another_try_or_of_nobody_s_opens_nothing(
     caller = Caller("twilio", "CA9", "AC1", "outbound-api", OURS, NUMBER, order=order)
     assert not await desk.board.adopt(caller)
     assert desk.board.places == []
+
+
+async def test_a_busy_line_that_another_process_is_told_of_is_busy(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "RENEW_EVERY", 0.05)
+    attempt = await desk.rings()
+    elsewhere = Board()
+    there = desk.made("there", elsewhere)
+    told = Caller("twilio", "CA1", "AC1", "outbound-api", OURS, NUMBER, over="caller_busy")
+    for order in ("", "nobody-1", f"{attempt.id}-2", f"{attempt.id}-x", f"{attempt.id}-1"):
+        elsewhere.over_elsewhere(told._replace(order=order))
+    again = await desk.until(waits)
+    assert (again.reason, again.not_before) == ("caller_busy", WALL + 3600)
+    (heard,) = desk.board.told
+    assert (heard.call_id, heard.order, heard.over) == ("CA1", f"{attempt.id}-1", "caller_busy")
+    assert (desk.board.reasons, desk.carrier.hung_up) == (["caller_busy"], [])
+    await there.close()
+
+
+async def test_a_busy_line_that_nobody_is_told_of_is_looked_up(desk: Desk) -> None:
+    await desk.rings()
+    desk.carrier.says = "caller_busy"
+    desk.board.end("no_start")
+    assert (await desk.until(waits)).reason == "caller_busy"
+    assert (desk.board.reasons, desk.carrier.hung_up) == (["caller_busy"], [])
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+async def test_a_call_of_which_the_carrier_knows_no_end_is_ended(
+    refuses: bool, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(call_id: str) -> str | None:
+        raise CarrierSilent("nothing")
+
+    await desk.rings()
+    if refuses:
+        monkeypatch.setattr(desk.carrier, "unreached", away)
+    desk.board.end("no_start")
+    assert (await desk.until(waits)).reason == "no_start"
+    assert (desk.board.reasons, desk.carrier.hung_up) == (["no_start"], ["CA1"])
+
+
+async def test_what_another_process_is_told_waits_for_no_database(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: Any) -> bool:
+        raise StorageError("away")
+
+    attempt = await desk.rings()
+    monkeypatch.setattr(desk.stores.attempts, "told", away)
+    told = Caller("twilio", "CA1", "AC1", "outbound-api", OURS, NUMBER, over="caller_busy")
+    with capture_logs() as logs:
+        desk.board.over_elsewhere(told._replace(order=f"{attempt.id}-1"))
+        await asyncio.sleep(0.05)
+    assert [line["why"] for line in logs] == ["away"]
+    desk.board.end("caller_busy")
+    await desk.until(waits)
 
 
 async def test_what_became_of_a_call_is_written_when_the_database_is_back(
