@@ -192,6 +192,16 @@ class Settings(BaseSettings):
         WebOrigin, Field(description="Origin of Twilio's REST API (an emulator's, in tests).")
     ] = "https://api.twilio.com"
 
+    asterisk_user: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._-]{1,64}$", description="Name by which Asterisk connects."),
+        Shape("letters, digits, dots, dashes and underscores"),
+    ] = "asterisk"
+    asterisk_password: Annotated[
+        Secret | None,
+        Field(description="Its password; set, Asterisk may bring calls to `/asterisk/media`."),
+    ] = None
+
     public_url: Annotated[
         WebOrigin | None, Field(description="Origin at which Twilio reaches this server.")
     ] = None

@@ -35,8 +35,8 @@ class Socket(Protocol):
         """Next message; raises `Closed` when there will be none."""
         ...
 
-    async def write(self, message: str) -> None:
-        """Hand one text message to the transport; raises `Closed`. Only the `Outbox` calls this."""
+    async def write(self, message: str | bytes) -> None:
+        """Hand one message to the transport, as text or as binary; raises `Closed`. Only the `Outbox` calls this."""
         ...
 
     async def close(self, code: int, reason: str) -> None:
@@ -58,7 +58,7 @@ class Outbox:
 
     def __init__(
         self,
-        write: Callable[[str], Awaitable[None]],
+        write: Callable[[str | bytes], Awaitable[None]],
         *,
         limit_ms: float = 2000.0,
         overflow: Callable[[], None],
@@ -66,12 +66,12 @@ class Outbox:
         self._write = write
         self._limit_ms = limit_ms
         self._overflow = overflow
-        self._queue: deque[tuple[str, float]] = deque()
+        self._queue: deque[tuple[str | bytes, float]] = deque()
         self._wake: asyncio.Future[None] | None = None
         self._open = True
         self.queued_ms = 0.0
 
-    def put(self, message: str, ms: float = 0.0) -> None:
+    def put(self, message: str | bytes, ms: float = 0.0) -> None:
         """Queue a message that carries `ms` of audio; nothing is taken after overflow or close."""
         if not self._open:
             return

@@ -59,7 +59,7 @@ class ClientSocket:
         except ConnectionClosed as error:
             raise _closed(error) from error
 
-    async def write(self, message: str) -> None:
+    async def write(self, message: str | bytes) -> None:
         """Send one text message, waiting while the connection's buffers are full; raises `Closed`."""
         try:
             await self._connection.send(message)

@@ -13,7 +13,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agent.events import LineCommand, LineEvent
+    from agent.events import Answer, LineCommand, LineEvent
 
 
 class LineFacts(msgspec.Struct, frozen=True):
@@ -69,11 +69,15 @@ class MediaStream(Protocol):
         """Take one message of the provider, a text frame as str and a binary frame as bytes."""
         ...
 
-    def send(self, command: LineCommand) -> str | None:
+    def send(self, command: LineCommand | Answer) -> str | bytes | None:
         """The message that carries out `command`; None where the provider has none for it.
 
-        `HangUp` has none on any provider: the driver closes the socket.
+        After that of `HangUp`, if there is one, the driver closes the socket.
         """
+        ...
+
+    def replies(self) -> Sequence[str | bytes]:
+        """What is to be sent because of the last `receive` or `tick`; each is given once."""
         ...
 
     def deadline(self) -> float | None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from agent.events import TransferOutcome
-    from agent.protocols.base import MediaStream
+    from agent.protocols.base import MediaStream, StreamStart
 
 
 class Caller(NamedTuple):
@@ -185,6 +185,34 @@ class PhoneProvider(Protocol):
 
     def answer(self, verdict: Verdict) -> tuple[str, str]:
         """A verdict in the provider's language, and its media type."""
+        ...
+
+    def stream(self, now: float) -> MediaStream:
+        """A machine for one socket that was accepted at `now` (seconds, monotonic)."""
+        ...
+
+
+class LineProvider(Protocol):
+    """Telephone systems that bring their calls to us over a WebSocket of their own; pure. The route is `/NAME/media`."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def subprotocol(self) -> str:
+        """What it asks for in the upgrade (RFC 6455, section 1.9)."""
+        ...
+
+    def may_stream(self, request: Request) -> bool:
+        """Whether this upgrade proves who sends it."""
+        ...
+
+    def caller(self, request: Request, start: StreamStart) -> Caller:
+        """Who calls, as the upgrade and the stream's first message say it.
+
+        Raises:
+            LineProtocolError: that cannot be read.
+        """
         ...
 
     def stream(self, now: float) -> MediaStream:

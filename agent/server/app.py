@@ -19,18 +19,20 @@ from agent.server.admission import Admission
 from agent.server.arrivals import Arrivals
 from agent.server.budget import Ledger
 from agent.server.clock import wall
-from agent.server.door import STRANGERS, Door
+from agent.server.door import Door
 from agent.server.health import Health
 from agent.server.journal import DatabaseJournal, Unknowns
 from agent.server.ledger import keep_ledger
 from agent.server.library import Libraries
+from agent.server.line_door import LineDoor
 from agent.server.lines import LineStore
 from agent.server.outbound.outbound import Outbound
-from agent.server.providers import CARRIER, PHONES
+from agent.server.providers import CARRIER, LINES, PHONES
 from agent.server.register import Register, derive
 from agent.server.render import Renderer
 from agent.server.retention import keep_deleting
 from agent.server.stores import Desk, Stores
+from agent.server.streams import STRANGERS, Streams
 from agent.server.switchboard import Switchboard
 from agent.server.toolkit import Ports, Toolkit
 from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
@@ -149,7 +151,7 @@ class Building:
             self.switchboard = board
             arrivals = Arrivals(board, Tasks("arrivals", _failed))
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
-            app.router.routes.extend(self._doors(board, wakeups, warm))
+            app.router.routes.extend(self._doors(board, arrivals, wakeups, warm))
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             _keep_house(wiring, records)
@@ -170,15 +172,22 @@ class Building:
                 await stores.close()
                 wakeups.close()
 
-    def _doors(self, board: Switchboard, wakeups: Wakeups, warm: WarmTransfers) -> list[BaseRoute]:
-        """Where the phone providers come in."""
-        settings, routes = self.settings, []
+    def _doors(
+        self, board: Switchboard, arrivals: Arrivals, wakeups: Wakeups, warm: WarmTransfers
+    ) -> list[BaseRoute]:
+        """Where phone providers come in, and telephone systems that bring their own calls."""
+        settings = self.settings
+        most = 2 * settings.max_calls + STRANGERS
+        routes: list[BaseRoute] = []
         for name in PHONES:
-            provider = PHONES[name](settings, self.auth_token, self.public_url)
-            door = Door(provider, board, wakeups, 2 * settings.max_calls + STRANGERS)
-            routes += door.routes()
+            phone = PHONES[name](settings, self.auth_token, self.public_url)
+            routes += Door(phone, board, Streams(board.metrics, wakeups, most)).routes()
             if name == CARRIER:
-                warm.words = partial(_words, provider)
+                warm.words = partial(_words, phone)
+        for name in LINES:
+            if (line := LINES[name](settings)) is not None:
+                streams = Streams(board.metrics, wakeups, most)
+                routes += LineDoor(line, arrivals, streams, board.metrics).routes()
         return routes
 
 

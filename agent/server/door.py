@@ -13,11 +13,8 @@ import structlog
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
-from agent.drive.tasks import Tasks
 from agent.errors import LineProtocolError, NotSigned
 from agent.protocols import door
-from agent.telephony.media_stream import serve
-from agent.telephony.socket import StarletteSocket
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -26,15 +23,12 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.websockets import WebSocket
 
-    from agent.drive.wakeups import Wakeups
+    from agent.server.streams import Streams
     from agent.server.switchboard import Switchboard
 
 log = structlog.get_logger()
 
 Read = TypeVar("Read")
-
-STRANGERS = 50
-"""Streams beyond twice the slots that may wait for their `start`; one more is turned away before it is accepted."""
 
 
 class Door:
@@ -43,22 +37,15 @@ class Door:
     Args:
         provider: its language.
         switchboard: who is on which call.
-        wakeups: the process's clock and schedule.
-        max_sockets: streams that may be open at once.
+        streams: its sockets.
     """
 
     def __init__(
-        self,
-        provider: door.PhoneProvider,
-        switchboard: Switchboard,
-        wakeups: Wakeups,
-        max_sockets: int,
+        self, provider: door.PhoneProvider, switchboard: Switchboard, streams: Streams
     ) -> None:
         self._provider = provider
         self._switchboard = switchboard
-        self._wakeups = wakeups
-        self._max_sockets = max_sockets
-        self._sockets = 0
+        self._streams = streams
 
     def routes(self) -> list[BaseRoute]:
         at = f"/{self._provider.name}"
@@ -107,25 +94,12 @@ class Door:
 
     async def media(self, websocket: WebSocket) -> None:
         """A media stream: signed, counted, and served until it ends."""
-        if not self._provider.may_stream(_request(websocket)):
+        if not self._provider.may_stream(as_request(websocket)):
             self._forged("stream")
             await websocket.close(1008)  # before accept: HTTP 403
             return
-        if self._sockets >= self._max_sockets:
-            self._switchboard.metrics.refused.labels("streams").inc()
-            await websocket.close(1013)
-            return
-        await websocket.accept()
-        self._sockets += 1
-        tasks = Tasks("stream", _stream_failed)
-        stream = self._provider.stream(self._wakeups.now())
-        socket = StarletteSocket(websocket)
-        try:
-            ending = await serve(socket, stream, self._switchboard.admit, self._wakeups, tasks)
-        finally:
-            self._sockets -= 1
-            await tasks.close()
-        log.debug("stream ended", how=ending.event, code=ending.code, faults=stream.counts())
+        stream = self._provider.stream(self._streams.now())
+        await self._streams.serve(websocket, stream, self._switchboard.admit)
 
     async def _answered(
         self, request: Request, ask: Callable[[door.Caller], Awaitable[door.Verdict]]
@@ -148,7 +122,7 @@ class Door:
         if not length.isdecimal() or int(length) > self._provider.largest:
             return Response(f"at most {self._provider.largest} bytes, with their number", 413)
         try:
-            return read(_request(request, await request.body()))
+            return read(as_request(request, await request.body()))
         except NotSigned as error:
             self._forged("webhook")
             return Response(str(error), 403)
@@ -165,13 +139,9 @@ class Door:
         )
 
 
-def _request(connection: HTTPConnection, body: bytes = b"") -> door.Request:
+def as_request(connection: HTTPConnection, body: bytes = b"") -> door.Request:
     """The request as it stood on the wire: a signature covers path and query undecoded."""
     path: bytes = connection.scope["raw_path"]
     query: bytes = connection.scope["query_string"]
     target = (path + (b"?" + query if query else b"")).decode("latin-1")
     return door.Request(target, connection.headers, body)
-
-
-def _stream_failed(child: str, error: BaseException) -> None:
-    log.error("a task of a stream failed", task=child, exc_info=error)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import structlog
 
 from agent.models.gemini import gemini_connector
+from agent.protocols.asterisk.provider import Asterisk
 from agent.protocols.gemini import ladder
 from agent.protocols.gemini.session import GeminiSession, over_quota
 from agent.protocols.gemini.setup import GeminiOptions, ToolDeclaration, row_for
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from agent.config.settings import Settings
     from agent.drive.socket import Socket
     from agent.events import ModelEnded
-    from agent.protocols.door import PhoneProvider
+    from agent.protocols.door import LineProvider, PhoneProvider
     from agent.protocols.live import LiveModel
     from agent.tools.base import Tool
 
@@ -115,3 +116,14 @@ PHONES: dict[str, Callable[[Settings, str, str], PhoneProvider]] = {
 
 CARRIER = "twilio"
 """Whoever places our calls, and asks persons whether they take a caller."""
+
+
+def _asterisk(settings: Settings) -> Asterisk | None:
+    password = settings.asterisk_password
+    if password is None:
+        return None
+    return Asterisk(settings.asterisk_user, password.get_secret_value())
+
+
+LINES: dict[str, Callable[[Settings], LineProvider | None]] = {"asterisk": _asterisk}
+"""Telephone systems that bring their own calls; None: the settings do not open this door."""

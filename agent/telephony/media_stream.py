@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.drive.socket import Closed, Outbox
 from agent.errors import LineProtocolError
-from agent.events import Clear, HangUp, LineEnded, LineEvent, Play
+from agent.events import Answer, Clear, HangUp, LineEnded, LineEvent, Play
 from agent.protocols.base import StreamStart
 
 if TYPE_CHECKING:
     from agent.drive.socket import Socket
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
-    from agent.events import LineCommand
+    from agent.events import LineCommand, TransferOutcome
     from agent.protocols.base import MediaStream
 
 QUEUE_MS = 2000.0
@@ -51,13 +51,16 @@ class Ending(NamedTuple):
 
 
 class MediaStreamLine:
-    """A phone leg that is connected; the shape is `agent.call.ports.Line`.
+    """A phone leg that is connected; the shape is `agent.call.ports.ArrivingLine`.
 
     Args:
         socket: accepted, and nobody else's.
         protocol: a machine of its own for this stream.
         wakeups: the process's schedule.
     """
+
+    transfers = False
+    """No stream carries a transfer: a provider's webhooks do, where there are any."""
 
     def __init__(self, socket: Socket, protocol: MediaStream, wakeups: Wakeups) -> None:
         self.ended: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
@@ -74,6 +77,15 @@ class MediaStreamLine:
         """Whether the provider presses keys itself (`Digits`)."""
         return self._protocol.facts.sends_digits
 
+    async def answer(self) -> bool:
+        """Have the provider stop ringing, where it waits for that."""
+        self._put(self._protocol.send(Answer()))
+        return not self.ended.done()
+
+    async def transfer(self, address: str, within: float) -> TransferOutcome:
+        """Cannot be done by a stream."""
+        return "failed"
+
     def send(self, command: LineCommand) -> None:
         """Carry out a command; never waits, and does nothing once the line ends or hangs up.
 
@@ -83,15 +95,18 @@ class MediaStreamLine:
             return
         if isinstance(command, HangUp):
             self._hang_up_by = self._now() + GOODBYE_SECONDS
+            self._put(self._protocol.send(command))
             self._outbox.end()
             self._arm()
             return
         message = self._protocol.send(command)
-        if message is None:
-            return
         if isinstance(command, Clear):
             self._outbox.drop_audio()
-        self._outbox.put(message, 1000 * command.pcm.seconds if isinstance(command, Play) else 0.0)
+        self._put(message, 1000 * command.pcm.seconds if isinstance(command, Play) else 0.0)
+
+    def _put(self, message: str | bytes | None, ms: float = 0.0) -> None:
+        if message is not None:
+            self._outbox.put(message, ms)
 
     def end(self, ending: Ending) -> None:
         """Note how the line ended; only the first time counts."""
@@ -110,6 +125,7 @@ class MediaStreamLine:
                         await self._admit(event, admit)
                     else:
                         self._tell(event)
+                self._reply()
                 self._arm()
         except Closed as error:
             self._closed(error)
@@ -125,7 +141,12 @@ class MediaStreamLine:
         else:
             self.end(Ending("closed", 1000, "hung up"))
 
-    async def _write(self, message: str) -> None:
+    def _reply(self) -> None:
+        """What the protocol has to say by itself; it is bounded there."""
+        for message in self._protocol.replies():
+            self._outbox.put(message)
+
+    async def _write(self, message: str | bytes) -> None:
         if self.ended.done():
             raise Closed(1000, "the line has ended")  # after the end nothing is sent
         await self._socket.write(message)
@@ -150,6 +171,7 @@ class MediaStreamLine:
                 self._tell(event)
         except LineProtocolError as error:
             self.end(Ending("lost", error.close_code, str(error)))
+        self._reply()
         self._arm()
 
     def _arm(self) -> None:

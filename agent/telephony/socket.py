@@ -46,10 +46,11 @@ class StarletteSocket:
         data: bytes = message["bytes"] if text is None else b""
         return data if text is None else text
 
-    async def write(self, message: str) -> None:
-        """Hand one text message to the server; raises `Closed`."""
+    async def write(self, message: str | bytes) -> None:
+        """Hand one message to the server; raises `Closed`."""
+        kind = "text" if isinstance(message, str) else "bytes"
         try:
-            await self._websocket.send({"type": "websocket.send", "text": message})
+            await self._websocket.send({"type": "websocket.send", kind: message})
         except WebSocketDisconnect as error:
             raise Closed(error.code, error.reason) from error
         except RuntimeError as error:

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from agent.protocols.token import TOKEN_SECONDS, issue
-from agent.server.door import STRANGERS
+from agent.server.streams import STRANGERS
 from agent.simulator.report import Ended
 from agent.simulator.signature import sign
 from tests.calls.exchange import ACCOUNT, AUTH_TOKEN, Exchange, exchange, token_key, within

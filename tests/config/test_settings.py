@@ -53,6 +53,8 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "TWILIO_API_KEY": KEY,
         "TWILIO_API_SECRET": "secret",
         "TWILIO_API_URL": "http://127.0.0.1:4007",
+        "ASTERISK_USER": "pbx-1",
+        "ASTERISK_PASSWORD": "word",
         "PUBLIC_URL": "https://Pickup.example.com/",
         "HOST": "0.0.0.0",  # as in the image
         "PORT": "0",
@@ -83,7 +85,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
     settings = Settings.load(given)
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "key-1"
-    assert settings.secrets() == ("key-1", "key-2", "token", "secret", "api-token")
+    assert settings.secrets() == ("key-1", "key-2", "token", "secret", "word", "api-token")
     assert settings.gemini_model == "gemini-4-live"
     assert settings.gemini_url == "wss://live.example.com"
     assert settings.public_url == "https://pickup.example.com"

@@ -20,13 +20,13 @@ class Wire:
     """Takes what is written; `reads` cleared: the peer reads nothing."""
 
     def __init__(self, limit_ms: float = 2000.0) -> None:
-        self.written: list[str] = []
+        self.written: list[str | bytes] = []
         self.overflows = 0
         self.reads = asyncio.Event()
         self.reads.set()
         self.outbox = Outbox(self.write, limit_ms=limit_ms, overflow=self.overflow)
 
-    async def write(self, message: str) -> None:
+    async def write(self, message: str | bytes) -> None:
         await self.reads.wait()
         self.written.append(message)
 
@@ -124,7 +124,7 @@ async def test_at_the_end_what_waits_is_written_and_nothing_more_is_taken() -> N
 
 
 async def test_a_socket_that_closes_ends_the_writer() -> None:
-    async def closed(message: str) -> None:
+    async def closed(message: str | bytes) -> None:
         raise Closed(1006, "gone")
 
     outbox = Outbox(closed, overflow=lambda: None)

@@ -198,7 +198,7 @@ class SlowToClose:
             await asyncio.sleep(60)
         return self._frames.pop(0)
 
-    async def write(self, message: str) -> None:
+    async def write(self, message: str | bytes) -> None:
         """Taken."""
 
     async def close(self, code: int, reason: str) -> None:
@@ -491,7 +491,7 @@ class Chatterbox:
             return '{"setupComplete": {}}'
         return b"{}"
 
-    async def write(self, message: str) -> None:
+    async def write(self, message: str | bytes) -> None:
         del message
         await self.gone.wait()
         raise Closed(1000, "")

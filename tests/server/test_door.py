@@ -20,6 +20,7 @@ from agent.protocols.twilio.webhook import FORM_BYTES
 from agent.server.door import Door
 from agent.server.metrics import Metrics
 from agent.server.spoken import SPOKEN
+from agent.server.streams import Streams
 from tests.server.bench import ACCOUNT, caller
 from tests.telephony.fakes import CONNECTED, START
 
@@ -86,8 +87,7 @@ class Bench:
         self.door = Door(
             Twilio(TOKEN, ORIGIN, account),
             cast("Switchboard", self.board),
-            cast("Wakeups", Sleepless()),
-            max_sockets,
+            Streams(self.board.metrics, cast("Wakeups", Sleepless()), max_sockets),
         )
         self.client = TestClient(Starlette(routes=self.door.routes()))
 
@@ -317,7 +317,7 @@ def test_a_stream_that_nobody_admits_is_closed_with_1008(bench: Bench) -> None:
             websocket.receive_text()
     assert closed.value.code == 1008
     assert [start.parameters for start in bench.board.starts] == [{"token": "t"}]
-    assert bench.door._sockets == 0
+    assert bench.door._streams._open == 0
 
 
 def test_above_the_limit_a_stream_is_turned_away_and_counted() -> None:

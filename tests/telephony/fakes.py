@@ -103,7 +103,7 @@ class FakeSocket:
             raise message
         return message
 
-    async def write(self, message: str) -> None:
+    async def write(self, message: str | bytes) -> None:
         await self.reads.wait()
         self.written.append(json.loads(message))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 
 from agent.events import (
+    Answer,
     Clear,
     HangUp,
     LineAudio,
@@ -262,7 +263,7 @@ async def test_a_transport_that_breaks_while_we_write_loses_the_line() -> None:
     scene = Scene()
     line = await scene.connected()
 
-    async def broken(message: str) -> None:
+    async def broken(message: str | bytes) -> None:
         scene.socket.closes(1006)
         await scene.socket.receive()
 
@@ -361,8 +362,11 @@ class Curt:
     def receive(self, message: str | bytes, now: float) -> list[StreamStart | LineEvent]:
         return [LineDigit("1")] if message == b"early" else [LineEnded("stopped")]
 
-    def send(self, command: LineCommand) -> str | None:
+    def send(self, command: LineCommand | Answer) -> str | None:
         return None
+
+    def replies(self) -> list[str | bytes]:
+        return []
 
     def deadline(self) -> float | None:
         return None

@@ -21,6 +21,7 @@ import msgspec
 from agent.audio import g711
 from agent.errors import LineProtocolError, OwnFault
 from agent.events import (
+    Answer,
     HangUp,
     LineAudio,
     LineDigit,
@@ -222,13 +223,13 @@ class TwilioStream:
             return self._receive_unreadable(message, str(error), now)
         return self._receive(frame, now)
 
-    def send(self, command: LineCommand) -> str | None:
-        """The message for a command; None outside a started stream, and for `HangUp`.
+    def send(self, command: LineCommand | Answer) -> str | None:
+        """The message for a command; None outside a started stream, for `Answer` and for `HangUp`.
 
         Messages allows exactly these members: one more, or one less, and Twilio warns once (31951)
         and plays nothing.
         """
-        if self.state is not State.STARTED or isinstance(command, HangUp):
+        if self.state is not State.STARTED or isinstance(command, Answer | HangUp):
             return None
         if isinstance(command, Play):
             if len(command.pcm) % (2 * FRAME_BYTES):
@@ -238,6 +239,10 @@ class TwilioStream:
         if isinstance(command, Mark):
             return f'{{"event":"mark",{self._head},"mark":{{"name":{_quoted(command.name)}}}}}'
         return f'{{"event":"clear",{self._head}}}'
+
+    def replies(self) -> tuple[()]:
+        """Twilio asks for nothing."""
+        return ()
 
     def deadline(self) -> float | None:
         return None if self.state is State.STOPPED else self._deadline

@@ -1,0 +1,1 @@
+"""Asterisk's WebSocket channel: a PBX hands its calls to us by itself."""
