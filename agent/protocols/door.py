@@ -131,6 +131,9 @@ class Whisper(NamedTuple):
 class HangUpNow(NamedTuple):
     """The conversation is over."""
 
+    def __bool__(self) -> bool:
+        return True  # it is a verdict; a tuple of nothing would pass for none
+
 
 class Ask(NamedTuple):
     """Tell a person this, and let them take or refuse a caller; `order`: what their answer is brought back with."""
