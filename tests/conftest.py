@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis.strategies import text
+from structlog.stdlib import ProcessorFormatter
+
+from agent.drive.logs import FLOORS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +47,21 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "pickup.db"
     asyncio.run(migrate())
     return path
+
+
+@pytest.fixture(autouse=True)
+def logs_of_this_test_alone() -> Iterator[None]:
+    """Commands and servers set up the logs of the whole process, on a stream that is closed with the test: so they are undone."""
+    root = logging.getLogger()
+    level, kept = root.level, set(root.handlers)
+    yield
+    ours = [each for each in root.handlers if isinstance(each.formatter, ProcessorFormatter)]
+    if any(each not in kept for each in ours) or root.level != level:
+        root.handlers[:] = [each for each in root.handlers if each in kept or each not in ours]
+        root.setLevel(level)
+        for name in FLOORS:
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        structlog.reset_defaults()
 
 
 class Skips:
