@@ -49,13 +49,20 @@ class Spoken:
         sound: What was heard of it.
         text: Its transcription; empty where it was cut off by the connection's end.
         whole: It was heard to its end.
+        sent: So much of its transcription the client was sent: it can write no more of it.
     """
 
     def __init__(self, sound: Utterance, text: str, *, whole: bool) -> None:
         self.sound = sound
         self.text = text
         self.whole = whole
+        self.sent = ""
         self.answer = Answer.NONE
+
+    @property
+    def tellable(self) -> str:
+        """The words by which the client can tell of it again; an answer that has begun needs no more than it was sent."""
+        return self.text if self.answer is Answer.NONE else self.sent
 
 
 class Thread:
@@ -152,7 +159,7 @@ class Account:
         written = [_plain(text) for text in texts]
         again: list[Spoken] = []
         for owed in list(self._owed):
-            words = _plain(owed.text)
+            words = _plain(owed.tellable)
             found = [at for at, text in enumerate(written) if words and words in text]
             if not found:
                 continue

@@ -19,6 +19,7 @@ from agent.simulator.strict import Audio, check_refused, checked_audio
 from agent.simulator.tool_desk import ToolDesk
 
 if TYPE_CHECKING:
+    from agent.simulator.account import Spoken
     from agent.simulator.ears import Edge, Utterance
     from agent.simulator.gemini_setup import Surroundings, Wishes
     from agent.simulator.handles import Snapshot
@@ -208,7 +209,7 @@ class Conversation:
         spoken = self._account.heard(utterance, heard.text, now, answers=bool(reply))
         self._record.hear(heard.text)
         self._speaker.context_tokens += round(utterance.seconds * TOKENS_PER_SECOND)
-        self._transcribe(heard.text, now)
+        self._transcribe(spoken, now)
         if not troubles.comes("no-reply"):
             self._speaker.reply(reply, now, spoken)
 
@@ -242,23 +243,25 @@ class Conversation:
         if self._around.conduct.voice_activity:
             self._send({"voiceActivity": {"type": kind, "audioOffset": f"{at:.3f}s"}})
 
-    def _transcribe(self, text: str, now: float) -> None:
+    def _transcribe(self, spoken: Spoken, now: float) -> None:
         """Send the input's transcription in fragments, later, with no order towards the reply."""
         if not self._wishes.input_transcription:
+            spoken.sent = spoken.text  # whoever wants none knows the words from elsewhere
             return
-        words = text.split(" ")
+        spoken.sent = ""
+        words = spoken.text.split(" ")
         middle = self._around.dice.randint(0, len(words) - 1)
         first, rest = " ".join(words[:middle]), " ".join(words[middle:])
         cut = [first, f" {rest}"] if first else [rest]
         latest = HEARD_LATENESS_SECONDS + self._speaker.troubles.seconds("late-transcription")
         times = sorted(self._around.dice.uniform(0, latest) for _ in cut)
         for time, fragment in zip(times, cut, strict=True):
-            message = {"serverContent": {"inputTranscription": {"text": fragment}}}
-            self._around.agenda.at(now + time, partial(self._send_late, message))
+            self._around.agenda.at(now + time, partial(self._send_late, spoken, fragment))
 
-    def _send_late(self, message: dict[str, Any], now: float) -> None:
+    def _send_late(self, spoken: Spoken, fragment: str, now: float) -> None:
         del now
-        self._send(message)
+        spoken.sent += fragment
+        self._send({"serverContent": {"inputTranscription": {"text": fragment}}})
 
     def _resumable(self, now: float) -> None:
         """Tell the client whether the session can be resumed from here.

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.simulator.account import ANSWERED_TWICE, MISSING
+from agent.simulator.account import ANSWERED_TWICE, MISSING, Account, Memory, Thread
 from agent.simulator.brain import Call
+from agent.simulator.ears import Utterance
 from agent.simulator.gemini_setup import Conduct
 from agent.simulator.handles import VALID_SECONDS
-from agent.simulator.records import Ledger
+from agent.simulator.records import Ledger, UtteranceCounts
 from agent.simulator.script import SCRIPT_FOLDER, SPEECH_FOLDER, Play, ScriptBrain, load, read_clip
 from tests.simulator.live_rig import FUNCTION, QUIET, SPEECH, Parrot, Rig, audio_frame, setup_frame
 
@@ -288,6 +289,30 @@ def test_what_was_answered_in_full_may_be_told_in_the_system_instruction(play: P
     assert second.audio() == reply_of(play, 2)
     assert not second.violations
     assert second.record.utterances.told_again == 1
+
+
+@pytest.mark.parametrize(("answered", "broken"), [(True, []), (False, [MISSING])])
+def test_words_that_the_client_got_in_part_are_told_by_that_part(
+    answered: bool, broken: list[str]
+) -> None:
+    """The connection went between two fragments of their transcription; what nobody has answered is owed as audio."""
+    thread, counts, violations = Thread(), UtteranceCounts(), list[str]()
+
+    def session() -> Account:
+        return Account(thread, Memory(), counts, lambda rule, _: violations.append(rule))
+
+    first = session()
+    pcm = clip("park")
+    spoken = first.heard(Utterance(pcm, 8_000, len(pcm) / 16_000), WORDS["park"], 3.0, answers=True)
+    spoken.sent = "And where"
+    if answered:
+        first.begun(spoken)
+        first.complete(spoken)
+    first.ended(None, 4.0, 4.0)
+    second = session()
+    second.told(["Caller: And where\nYou: Behind the house."], answers=False)
+    second.ended(None, 4.0, 9.0)
+    assert violations == broken
 
 
 def test_what_was_answered_in_full_and_is_sent_as_audio_is_answered_twice(play: Play) -> None:
