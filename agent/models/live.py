@@ -87,7 +87,7 @@ class LiveSession:
     def send(
         self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio | CloseModel
     ) -> None:
-        """Queue a command; never waits. After the end it goes nowhere and only `unsent` tells of it.
+        """Queue a command; never waits. What has no meaning any more, as all has after the end, is only counted in `unsent`.
 
         Raises:
             OwnFault: the session is not ready yet: what comes before `ModelReady` is kept by the sender.
@@ -98,7 +98,10 @@ class LiveSession:
             self.unsent += 1
         else:
             ms = command.pcm.seconds * 1000 if isinstance(command, SendAudio) else 0.0
-            self._put(self._protocol.send(command), ms)
+            if frame := self._protocol.send(command):
+                self._put(frame, ms)
+            else:
+                self.unsent += 1
 
     async def close(self) -> None:
         """Leave the session and wait until its socket is closed."""

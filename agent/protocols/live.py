@@ -38,7 +38,7 @@ class LiveModel(Protocol):
         ...
 
     def send(self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio) -> str:
-        """The frame that says `command`; raises `OwnFault` unless `ready`."""
+        """The frame that says `command`, empty where it has lost its meaning meanwhile; raises `OwnFault` unless `ready`."""
         ...
 
     def refused(self, status: int | None, reason: str, now: float) -> list[ModelEvent]:

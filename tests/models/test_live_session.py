@@ -24,6 +24,8 @@ from agent.events import (
     Pcm24k,
     SendAudio,
     SendText,
+    SendToolResult,
+    ToolsCancelled,
     TurnComplete,
 )
 from agent.models import socket as client
@@ -322,6 +324,27 @@ async def test_what_is_no_http_at_all() -> None:
 
 
 # ---- it ends: our doing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_result_that_crosses_with_its_cancellation_goes_nowhere() -> None:
+    frames: list[str | bytes] = []
+
+    async def gemini(connection: ServerConnection) -> None:
+        await answer_setup(connection)
+        await connection.send('{"toolCall": {"functionCalls": [{"id": "1", "name": "end_call"}]}}')
+        await connection.send('{"toolCallCancellation": {"ids": ["1"]}}')
+        async for frame in connection:
+            frames.append(frame)
+
+    async with server(gemini) as origin, opened(origin) as rig:
+        await rig.ready()
+        await rig.watcher.until(ToolsCancelled)
+        rig.session.send(SendToolResult("1", "end_call", {}))  # the call has not read it yet
+        rig.session.send(CloseModel())
+        await rig.quiet()
+        assert rig.session.unsent == 1
+    assert frames == []
+    assert rig.tasks.failures == []
 
 
 async def test_after_close_model_nothing_is_told_or_sent() -> None:

@@ -256,7 +256,7 @@ class GeminiSession:
         self._samples = Samples()
         self._unreadable: deque[float] = deque(maxlen=UNREADABLE_FRAMES)
         self._last_sent: deque[tuple[str, int]] = deque(maxlen=LAST_SENT)
-        self._open_tools: set[str] = set()
+        self._open_tools: dict[str, bool] = {}  # whether the service still waits for the result
 
     @property
     def state(self) -> State:
@@ -323,11 +323,11 @@ class GeminiSession:
     # ---- to the model ----
 
     def send(self, command: SendAudio | SendText | SendNote | SendToolResult | EndAudio) -> str:
-        """The frame that says `command`.
+        """The frame that says `command`; empty for the result of a call that was cancelled while it was on its way here.
 
         Raises:
-            OwnFault: the session is not ready, or the tool result answers no open call: an id that the service does not
-                know, or has cancelled, closes the session.
+            OwnFault: the session is not ready, or the tool result answers no call: an id that the service does not know
+                closes the session, and so does one that it has cancelled.
         """
         if self._state is not State.READY:
             raise OwnFault(f"{type(command).__name__} while the session is {self._state}")
@@ -342,6 +342,8 @@ class GeminiSession:
             kind, frame = "note", _content(command.text, complete=False)
         else:
             kind, frame = "toolResponse", self._tool_response(command)
+            if not frame:
+                return frame
         self._last_sent.append((kind, len(frame)))
         return frame
 
@@ -353,7 +355,8 @@ class GeminiSession:
     def _tool_response(self, result: SendToolResult) -> str:
         if result.id not in self._open_tools:
             raise OwnFault(f"a result for {result.name} answers no open call")
-        self._open_tools.discard(result.id)
+        if not self._open_tools.pop(result.id):
+            return ""
         # `name` goes with it: without, the caller is told of a system error (roomkit-live/roomkit#42).
         response: dict[str, Any] = {"name": result.name, "response": result.response}
         if result.id:
@@ -407,8 +410,9 @@ class GeminiSession:
             self._samples = Samples()
             events.append(Interrupted())
         if message.tool_call_cancellation is not None:
-            self._open_tools.difference_update(message.tool_call_cancellation.ids)
-            events.append(ToolsCancelled(message.tool_call_cancellation.ids))
+            cancelled = message.tool_call_cancellation.ids
+            self._open_tools |= dict.fromkeys(self._open_tools.keys() & cancelled, False)
+            events.append(ToolsCancelled(cancelled))
         self._activity(message, events)
         self._said(content, events)
         if content.model_turn is not None:
@@ -476,7 +480,7 @@ class GeminiSession:
             if not call.name:
                 self.faults.add("tool call without name")
                 continue
-            self._open_tools.add(call.id)
+            self._open_tools[call.id] = True
             events.append(ToolCalled(call.id, call.name, call.args))
 
     def _completed(self, content: ServerContent, events: list[ModelEvent]) -> None:

@@ -254,9 +254,19 @@ def test_a_tool_is_answered_once() -> None:
 def test_a_cancelled_tool_is_not_answered() -> None:
     session = ready()
     call_tool(session, id="1", name="end_call")
+    session.receive('{"toolCallCancellation": {"ids": ["1", "of nobody"]}}', 2.1)
+    assert session.send(SendToolResult("1", "end_call", {})) == ""  # the call has not read it yet
+    for name in ("1", "of nobody"):
+        with pytest.raises(OwnFault):
+            session.send(SendToolResult(name, "end_call", {}))
+
+
+def test_an_id_that_comes_again_after_its_cancellation_is_answered() -> None:
+    session = ready()
+    call_tool(session, id="1", name="end_call")
     session.receive('{"toolCallCancellation": {"ids": ["1"]}}', 2.1)
-    with pytest.raises(OwnFault):
-        session.send(SendToolResult("1", "end_call", {}))
+    call_tool(session, id="1", name="end_call")
+    assert "toolResponse" in session.send(SendToolResult("1", "end_call", {}))
 
 
 def test_a_call_without_id_is_answered_without_id() -> None:
