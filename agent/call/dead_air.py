@@ -98,6 +98,7 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
         tool: while a tool runs, until we say that it takes a moment.
         caller: after the agent's last words, until the caller is asked whether he is there.
         caller_again: after that, until he is asked again, and then until the call ends.
+        held: while the agent holds the call, until we say that it takes a moment, each time again; not where the caller asked for the hold.
         usual: a silence up to this is not counted as dead air.
         least: of voice; less than that is a click, a cough or a breath.
         echo: after our last sound, how long a voice on the line may be its echo.
@@ -119,6 +120,7 @@ class DeadAirOptions(msgspec.Struct, frozen=True):
     tool: float = 3.0
     caller: float = 15.0
     caller_again: float = 10.0
+    held: float = 20.0
     usual: float = 2.0
     least: float = 0.15
     echo: float = 0.2

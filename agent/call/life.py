@@ -79,4 +79,5 @@ class Timer(StrEnum):
     AWAY = "away"  # nobody said that the transfer failed, so it did not
     KEYS = "keys"  # the caller has pressed the last key, for now
     HOLD = "hold"  # the hold has lasted as long as it may
+    HELD = "held"  # the caller has heard nothing for a while of it
     MACHINE = "machine"  # an answering machine has had time enough to begin to record

@@ -214,6 +214,7 @@ class Silences(Part):
     stall: Seconds = None  # inside a reply: it takes a moment
     stalled_hop: Seconds = None  # after that: another session takes over
     caller_again: Seconds = None  # after a silent caller was asked: once more, and then goodbye
+    held: Seconds = None  # while the agent holds the call: it takes a moment, again and again
 
 
 class OwnWords(Part):

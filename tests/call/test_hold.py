@@ -19,6 +19,10 @@ def texts(bench: Bench) -> list[str]:
     return [command.text for command in bench.all(e.SendText) if isinstance(command, e.SendText)]
 
 
+def own_words(bench: Bench) -> list[str]:
+    return [turn.agent for turn in bench.machine.turns.all if turn.own]
+
+
 def loudest(bench: Bench, since: int) -> int:
     sent = [c.pcm for c in bench.all(e.SendAudio)[since:] if isinstance(c, e.SendAudio)]
     return max(max(memoryview(pcm).cast("h")) for pcm in sent)
@@ -28,11 +32,41 @@ def test_the_model_hears_silence_and_nobody_is_asked_for() -> None:
     bench = held()
     since = len(bench.all(e.SendAudio))
     bench.caller_talks(1.0)
-    bench.run(40.0)
+    bench.run(18.0)
+    assert not own_words(bench)
+    bench.run(22.0)
     assert loudest(bench, since) == 0
     assert len(bench.all(e.SendAudio)) - since > 1900  # silence is sent: it keeps the session
-    assert not any(turn.own for turn in bench.machine.turns.all)
     assert bench.is_in(Phase.TALKING)
+
+
+def test_whoever_is_held_hears_now_and_then_that_it_takes_a_moment() -> None:
+    bench = held()
+    bench.run(19.0)
+    assert own_words(bench) == []
+    bench.run(2.0)
+    assert own_words(bench) == [bench.machine.own.moment.text]
+    bench.run(20.0)
+    assert len(own_words(bench)) == 2
+    bench.tell(e.ToolCalled("2", "resume", {}))
+    bench.tell(e.ToolFinished("2", "resume", {}, e.ResumeCall()))
+    bench.answer(40.0, "Here I am.")
+    bench.run(30.0)
+    assert len(own_words(bench)) == 2
+
+
+def test_a_caller_who_asked_for_the_hold_is_left_in_peace() -> None:
+    bench = held(for_caller=True)
+    bench.run(55.0)
+    assert own_words(bench) == []
+
+
+def test_a_hold_that_the_caller_asks_to_go_on_with_is_quiet_from_then_on() -> None:
+    bench = held()
+    bench.tell(e.ToolCalled("2", "hold", {}))
+    bench.tell(e.ToolFinished("2", "hold", {}, e.HoldCall(60.0, for_caller=True)))
+    bench.run(55.0)
+    assert own_words(bench) == []
 
 
 def test_the_agent_resumes() -> None:

@@ -1,4 +1,7 @@
-"""What a call does about hold: the model hears silence, nobody is waited for, and it ends."""
+"""What a call does about hold: the model hears silence, nobody is waited for, and it ends.
+
+A caller whom the agent holds is told now and then that it takes a moment; one who asked for it is left in peace.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,9 @@ def hold(call: CallState, event: e.HoldCall, now: float) -> None:
         call.control.held = True
         call.control.held_for_caller = event.for_caller
         call.timers[Timer.HOLD] = now + event.within
+        call.timers.pop(Timer.HELD, None)
+        if not event.for_caller:
+            call.timers[Timer.HELD] = now + call.options.dead_air.held
 
 
 def resume(call: CallState, event: e.ResumeCall, now: float) -> None:
@@ -35,6 +41,13 @@ def over(call: CallState) -> None:
     """The model hears the line again."""
     call.control.held = False
     call.timers.pop(Timer.HOLD, None)
+    call.timers.pop(Timer.HELD, None)
+
+
+def still_held(call: CallState, now: float) -> None:
+    """Silence for as long as this sounds like a line that is dead."""
+    call.say(call.own.moment)
+    call.timers[Timer.HELD] = now + call.options.dead_air.held
 
 
 def hold_lasted(call: CallState, now: float) -> None:
@@ -52,4 +65,4 @@ def caller_speaks(call: CallState, now: float) -> None:
         hold_lasted(call, now)
 
 
-TIMERS: Mapping[Timer, Due] = {Timer.HOLD: hold_lasted}
+TIMERS: Mapping[Timer, Due] = {Timer.HOLD: hold_lasted, Timer.HELD: still_held}

@@ -32,6 +32,7 @@ def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
         call.air.look(None, now)
         call.control.held = False
         call.timers.pop(Timer.HOLD, None)
+        call.timers.pop(Timer.HELD, None)
     if call.phase is not Phase.AWAY:
         call.timers.pop(Timer.AWAY, None)
     if call.phase is Phase.PARKED:
