@@ -207,22 +207,27 @@ class ProbePhone:
         self.send("BYE")
         return self.final(3.0)
 
-    def talk(self, seconds: float, sound: bytes = BUZZ) -> Heard:
-        """Send 20 ms frames and listen, in real time."""
+    def talk(self, seconds: float, sound: bytes | None = BUZZ) -> Heard:
+        """Send 20 ms frames and listen, in real time; without a sound only listen."""
         assert self.media is not None
         first, self.sent = self.sent, self.sent + round(seconds * 50)
         return talk(self.rtp, self.media, seconds, sound, first)
 
 
 def talk(
-    rtp: socket.socket, where: tuple[str, int], seconds: float, sound: bytes = BUZZ, first: int = 0
+    rtp: socket.socket,
+    where: tuple[str, int],
+    seconds: float,
+    sound: bytes | None = BUZZ,
+    first: int = 0,
 ) -> Heard:
     """Send RTP from a socket to anywhere, at 50 packets a second, and listen on it."""
     heard, begun = Heard(), time.monotonic()
     for number in range(round(seconds * 50)):
         count = first + number
         header = struct.pack("!BBHII", 0x80, 0, count & 0xFFFF, count * FRAME, id(rtp) & 0xFFFFFFFF)
-        rtp.sendto(header + sound, where)
+        if sound is not None:
+            rtp.sendto(header + sound, where)
         until = begun + (number + 1) * 0.02
         while (left := until - time.monotonic()) > 0:
             rtp.settimeout(left)

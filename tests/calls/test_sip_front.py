@@ -22,6 +22,7 @@ import pytest
 
 from tests.calls.namespaces import Host, machines, needed
 from tests.calls.probe_phone import BUZZ, SILENCE, ProbePhone, talk
+from tests.infra.recipe import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -232,6 +233,19 @@ def test_a_telephone_behind_nat_hears_that_the_agent_hangs_up(lab: Lab, phone: P
     assert got is not None
 
 
+def test_once_the_source_is_learned_a_stranger_does_not_drown_the_caller(
+    lab: Lab, phone: ProbePhone
+) -> None:
+    assert phone.call(PASSWORD) == 200
+    assert phone.media is not None
+    phone.talk(4.5)  # rtpengine looks around for some three seconds; until then he could
+    with lab.stranger.socket(SOCK_DGRAM) as theirs, ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(talk, theirs, phone.media, 1.0, SILENCE, 5000)
+        assert phone.talk(1.0).loud > 35
+        sending.result()
+    assert phone.hang_up() == 200
+
+
 @pytest.mark.parametrize("early", [True, False])
 def test_a_stranger_is_not_heard_and_hears_nothing(
     lab: Lab, phone: ProbePhone, early: bool
@@ -297,6 +311,20 @@ def test_no_answer_names_a_program(lab: Lab) -> None:
     assert len(answers) >= 7
     for answer in answers:
         assert not NAMES.search(answer), answer
+
+
+def test_a_scanner_finds_nothing_and_under_another_name_no_program(
+    lab: Lab, tmp_path: Path
+) -> None:
+    environ = {**os.environ, "HOME": str(tmp_path)}
+    words = lab.stranger.words(program("sipvicious_svmap"), lab.outside[0])
+    done = subprocess.run(words, env=environ, capture_output=True, text=True, check=False)
+    assert "found nothing" in done.stdout + done.stderr
+    # The same question from somebody who does not say that it is a scanner's.
+    phone = lab.phone(lab.stranger)
+    assert phone.ask(more="User-Agent: a telephone\r\n") == 200
+    assert not {"server", "user-agent"} & set(phone.last.headers)
+    phone.close()
 
 
 class Overheard:
