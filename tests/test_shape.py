@@ -17,6 +17,9 @@ TESTS = sorted((ROOT / "tests").rglob("*.py"))
 FILE_LINES, TEST_LINES, FUNCTION_LINES, ATTRIBUTES = 600, 800, 90, 18
 """Where a review stops. The comfort is lower: about 400 lines, 60 lines and a dozen."""
 
+TABLES = {("agent/server/metrics.py", "Metrics")}
+"""Lists of things that stay what they are, one attribute each: no state, however long."""
+
 TASK_OWNERS = {"agent/drive/tasks.py", "agent/simulator/clock.py"}
 STARTS = {"create_task", "ensure_future"}
 
@@ -103,7 +106,8 @@ def much_state(path: Path) -> Iterator[str]:
     """A class keeps no more state than one can hold in mind."""
     for kind in every(path, ast.ClassDef):
         assert isinstance(kind, ast.ClassDef)
-        if not is_record(kind) and len(state := changing(kind)) > ATTRIBUTES:
+        listed = (named(path), kind.name) in TABLES
+        if not is_record(kind) and not listed and len(state := changing(kind)) > ATTRIBUTES:
             yield f"{kind.name} keeps {len(state)}: {', '.join(sorted(state))}"
 
 
@@ -115,7 +119,7 @@ def is_record(kind: ast.ClassDef) -> bool:
 
 
 def changing(kind: ast.ClassDef) -> set[str]:
-    """Names of what changes in an object's life: set after `__init__`, or filled; a dataclass's fields."""
+    """Names of what changes in an object's life: set after `__init__`, filled, or made there for others; a dataclass's fields."""
     found: set[str] = set()
     for method in kind.body:
         for node in ast.walk(method):
@@ -123,8 +127,11 @@ def changing(kind: ast.ClassDef) -> set[str]:
                 continue
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             first = isinstance(method, ast.FunctionDef) and method.name == "__init__"
+            names = {name for target in targets for name in own(target)}
             if not first or is_container(node.value):
-                found |= {name for target in targets for name in own(target)}
+                found |= names
+            elif not isinstance(node.value, ast.Name):  # else an argument, kept as it came
+                found |= {name for name in names if not name.startswith("_")}
         if (
             isinstance(method, ast.AnnAssign)
             and isinstance(method.target, ast.Name)
@@ -240,6 +247,8 @@ class Big:
     def __init__(self):
         self.options = self.clock = options
         self.tape = []
+        self.part = Part()
+        self._part = Part()
     def work(self):
         self.a = self.b = 0
         self.c, self.d = 1, 2
@@ -270,10 +279,10 @@ def test_sizes_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)
     (big,) = (node for node in ast.parse(BROKEN).body if isinstance(node, ast.ClassDef))
-    assert changing(big) == {"tape", *"abcde"}
+    assert changing(big) == {"tape", "part", *"abcde"}
     for name, limit in (("ATTRIBUTES", 5), ("FUNCTION_LINES", 3), ("TEST_LINES", 10)):
         monkeypatch.setitem(globals(), name, limit)
-    assert [len(list(rule(path))) for rule in (much_state, long_functions, too_long)] == [1, 2, 1]
+    assert [len(list(rule(path))) for rule in (much_state, long_functions, too_long)] == [1, 3, 1]
     package = tmp_path / "__init__.py"
     package.write_text("import os\n")
     assert list(busy_packages(package)) == ["has no docstring", "holds ['import os']"]

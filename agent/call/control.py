@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 from agent.call.keypad import Keypad
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 class Control:
     """What one call is in the middle of.
+
+    Args:
+        breaks: so often a stream may break within the time that `breaks_again` is told.
 
     Attributes:
         transfer: where the caller is put through to, from the tool's answer to the transfer's end.
@@ -27,9 +31,10 @@ class Control:
         sends_digits: whether the line presses keys by itself.
         deferred: effects of tools that finished while no line was there.
         secretive: whether anything in this call is kept out of its record.
+        consent_ends: position after which the caller knows that the call is recorded; None where nobody waits for that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, breaks: int) -> None:
         self.transfer: TransferAfterGoodbye | None = None
         self.unsaid: tuple[OwnLine, str] | None = None
         self.own_words = False
@@ -42,6 +47,13 @@ class Control:
         self.sends_digits = False
         self.deferred: list[Effect] = []
         self.secretive = False
+        self.consent_ends: int | None = None
+        self._broke_at: deque[float] = deque(maxlen=breaks + 1)
+
+    def breaks_again(self, now: float, within: float) -> bool:
+        """The stream broke; answers whether it has done so too often, the first of these times at most `within` seconds ago."""
+        self._broke_at.append(now)
+        return len(self._broke_at) == self._broke_at.maxlen and now - self._broke_at[0] <= within
 
     @property
     def deaf(self) -> bool:

@@ -6,6 +6,7 @@ recording alike. `protect` guards a sentence of our own: it is cut by nothing, a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from agent.audio.playout import Playout
@@ -60,10 +61,12 @@ class Downlink:
 
     Attributes:
         lately: what was sent last.
+        due_at: when the agent's voice is to be looked after again.
     """
 
     def __init__(self, options: PlayoutOptions) -> None:
         self.lately = Lately()
+        self.due_at = math.inf
         self.playout = Playout(options)
         self._resample = Downsample24to8()
         self._protected = 0

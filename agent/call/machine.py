@@ -63,7 +63,7 @@ class CallMachine:
         call = self._call
         if call.phase is not Phase.ENDED:
             if type(event) is not e.LineAudio:  # 50 a second, and none changes what the agent says
-                call.speak_at = now
+                call.downlink.due_at = now
             if type(event) in FROM_MODEL:
                 call.air.sign_of_life(now)
             if type(event) in hearing.UNDERSTOOD:
@@ -76,14 +76,14 @@ class CallMachine:
         call = self._call
         for timer in [timer for timer, at in call.timers.items() if at <= now]:
             if call.timers.pop(timer, None) is not None:  # another one may have ended the call
-                call.speak_at = now
+                call.downlink.due_at = now
                 TIMERS[timer](call, now)
         return self._flush(now)
 
     def deadline(self) -> float | None:
         """When to call `tick`, None where only an event can change anything."""
         call = self._call
-        at = min((call.speak_at, call.air.deadline(), *call.timers.values()))
+        at = min((call.downlink.due_at, call.air.deadline(), *call.timers.values()))
         for leg in (call.uplink, call.leg):
             its = leg.deadline()
             if its is not None and its < at:
@@ -140,14 +140,14 @@ class CallMachine:
         call = self._call
         if call.phase is not Phase.ENDED:
             model.look_after_model(call, now)
-            if now >= min(call.speak_at, call.air.deadline()):
+            if now >= min(call.downlink.due_at, call.air.deadline()):
                 silence.break_silence(call, now)
             if call.truth.pending:
                 model.tell_truth(call, now)
         if call.phase is not Phase.ENDED:
             if call.control.to_press:
                 keys.press_what_is_due(call, now)
-            speaks = now >= call.speak_at or call.phase is Phase.ENDING
+            speaks = now >= call.downlink.due_at or call.phase is Phase.ENDING
             if speaks:
                 call.out.extend(call.downlink.due(now))
             call.out.extend(call.uplink.due(now))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +36,6 @@ class CallState:
         reason: the record's `end_reason`, once it is decided.
         timers: what is due when.
         out: the commands of this step so far.
-        broke_at: when its latest streams broke.
-        speak_at: when the agent's voice is to be looked after again.
-        consent_ends: position after which the caller knows that the call is recorded; None where nobody waits for that.
     """
 
     def __init__(self, options: CallOptions, own: OwnLines) -> None:
@@ -59,12 +54,9 @@ class CallState:
         self.leg = ModelLeg(options.leg)
         self.tools = ToolCalls()
         self.hops = Hops()
-        self.control = Control()
+        self.control = Control(options.breaks)
         self.timers: dict[Timer, float] = {}
         self.out: list[e.AnyCommand] = []
-        self.broke_at: deque[float] = deque(maxlen=options.breaks + 1)
-        self.speak_at = math.inf
-        self.consent_ends: int | None = None
 
     def say(self, line: OwnLine) -> None:
         """Say a sentence of our own after what is queued."""

@@ -25,7 +25,7 @@ def line_audio(call: CallState, event: e.LineAudio, now: float) -> None:
         call.turns.caller_voiced(now)
         call.air.voice(call.uplink.meter.started, now)
         if call.barge_in.outgrown(call.uplink.meter):
-            call.speak_at = now
+            call.downlink.due_at = now
             voice.cut(call, now)
 
 

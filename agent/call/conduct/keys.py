@@ -73,7 +73,7 @@ def press_what_is_due(call: CallState, now: float) -> None:
         start = call.downlink.position
         call.downlink.press(dial(control.to_press))
         call.turns.own_line("(keys)", start, call.downlink.position)
-        call.speak_at = now
+        call.downlink.due_at = now
     elif call.downlink.playout.unplayed(now) == 0:
         call.out.append(e.Digits(control.to_press))
     else:

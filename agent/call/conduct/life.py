@@ -119,8 +119,11 @@ def keep_heard(call: CallState, now: float, *, everything: bool = False) -> None
     for heard in call.downlink.take_heard(now, everything=everything):
         call.turns.heard(heard.at, heard.position, heard.pcm.samples, heard.pcm.rate)
         call.out.append(e.KeepHeard(heard.at, heard.pcm))
-    if call.consent_ends is not None and call.downlink.playout.heard(now) >= call.consent_ends:
-        call.consent_ends = None
+    if (
+        call.control.consent_ends is not None
+        and call.downlink.playout.heard(now) >= call.control.consent_ends
+    ):
+        call.control.consent_ends = None
         call.out.append(e.KeepSound())
     call.metrics.dropped_up_ms = call.uplink.dropped * 1000
     call.metrics.dropped_down_ms = call.downlink.dropped * 1000

@@ -34,9 +34,7 @@ def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:
     elif call.phase is Phase.ENDING and call.control.transfer is not None:
         life.leave(call, now)  # the provider asks what now, and is told
     else:
-        call.broke_at.append(now)
-        again = len(call.broke_at) == call.broke_at.maxlen
-        hopeless = again and now - call.broke_at[0] <= call.options.breaks_within
+        hopeless = call.control.breaks_again(now, call.options.breaks_within)
         life.go(call, Signal.GAVE_UP if hopeless else Signal.LINE_BROKE, now, "line_lost")
 
 
@@ -53,7 +51,7 @@ def follow_the_ear(call: CallState, now: float) -> None:
     if call.phase is Phase.ENDING:
         life.heard_out(call, now)
     deadline = call.downlink.playout.deadline()
-    call.speak_at = math.inf if deadline is None else deadline
+    call.downlink.due_at = math.inf if deadline is None else deadline
 
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {

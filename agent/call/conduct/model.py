@@ -29,7 +29,7 @@ def call_started(call: CallState, event: e.CallStarted, now: float) -> None:
         call.say(call.own.disclosure)
     if call.own.consent is not None:
         call.say(call.own.consent)
-        call.consent_ends = call.downlink.position
+        call.control.consent_ends = call.downlink.position
 
 
 def open_model(call: CallState, now: float) -> None:
@@ -109,10 +109,10 @@ def look_after_model(call: CallState, now: float) -> None:
     if call.leg.due(now):
         open_model(call, now)
     elif call.leg.out_of_time(now):
-        call.speak_at = now
+        call.downlink.due_at = now
         life.close_with(call, call.own.trouble, "model_lost", now)
     elif call.leg.ends_soon(now) and call.leg.hop_due(now, call.quiet_since(now)):
-        call.speak_at = now
+        call.downlink.due_at = now
         hop(call, now, owed=call.turns.owes_answer())
 
 

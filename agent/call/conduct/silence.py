@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def break_silence(call: CallState, now: float) -> None:
     """Do what is due about a silence, and find out when the next step is."""
     while (step := call.air.look(weather(call, now), now)) is not Step.NOTHING:
-        call.speak_at = now
+        call.downlink.due_at = now
         drop_silence(call, now)
         STEPS[step](call, now)
 
