@@ -66,9 +66,9 @@ clean: ## remove what make made
 
 # ---------------------------------------------------------------- what make does for itself
 
-# Two tests at a time where there are two cores (ARGS="-n0 --pdb" to look into one). What is slow or measured runs alone.
+# Two tests at a time where there are two cores (ARGS="-n0 --pdb" to look into one), so that arithmetic needs no threads of its own.
 fast: $(VENV)/.dev
-	$(BIN)/$(if $(CI),coverage run -m pytest,pytest) -n logical --maxprocesses 4 --dist worksteal $(ARGS)
+	OPENBLAS_NUM_THREADS=1 $(BIN)/$(if $(CI),coverage run -m pytest,pytest) -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 ci:
 	rm -rf $(dir $(COVERAGE_FILE)) && mkdir -p $(dir $(COVERAGE_FILE))
