@@ -159,6 +159,12 @@ class LineDigit(Event, frozen=True, tag="line_digit"):
     digit: str
 
 
+class CallerTyped(Event, frozen=True, tag="caller_typed"):
+    """The caller wrote this, on a line that carries words beside its sound; it interrupts, as speaking does."""
+
+    text: str
+
+
 class LineEnded(Event, frozen=True, tag="line_ended"):
     """The stream is over.
 
@@ -516,7 +522,7 @@ class Finish(Command, frozen=True, tag="finish"):
     reason: str
 
 
-LineEvent = LineStarted | LineAudio | LineMark | LineDigit | LineEnded
+LineEvent = LineStarted | LineAudio | LineMark | LineDigit | CallerTyped | LineEnded
 ModelEvent = (
     ModelReady
     | ModelAudio

@@ -230,6 +230,12 @@ class DeadAir:
         if self._cause is Cause.MODEL_SILENT and self._unsigned():
             self._next = now  # it is another silence than was thought
 
+    def caller_typed(self, now: float) -> None:
+        """The caller has written something."""
+        self._count(now)
+        self._caller_until = now
+        self.caller_spoke()
+
     def caller_spoke(self) -> None:
         """The caller has said something to the agent."""
         self._due = True

@@ -126,6 +126,7 @@ class Turns:
         self._sent: float | None = None
         self._prompted = False  # the model was asked for a reply that has not begun
         self._saved = 0  # turns that the last snapshot knows
+        self.typed = ""  # what the caller wrote that has no reply yet
 
     @property
     def current(self) -> Turn | None:
@@ -167,6 +168,12 @@ class Turns:
             self._words += text
         else:
             turn.caller += text
+
+    def caller_typed(self, text: str, at: float) -> None:
+        """Words that came in writing, all at once; a session that has not answered them is told them again."""
+        self.caller_voiced(at)
+        self.typed = f"{self.typed}\n{text}".strip()
+        self._words = f"{self._words} {text}".strip()
 
     def caller_pressed(self, key: str) -> None:
         """A key, which is a word to the record and to a session that has to be told what was said."""
@@ -328,7 +335,7 @@ class Turns:
             turn.caller_start, turn.caller_end = self._speech
             turn.sent = self._sent
         self._speech = self._sent = None
-        self._prompted = False
+        self._prompted, self.typed = False, ""
         return turn
 
     def _next(self) -> int:

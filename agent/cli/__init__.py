@@ -26,6 +26,8 @@ COMMANDS = {
     "serve": "Run the server that answers the calls.",
     "dev": "Let a real number ring on this machine until Ctrl-C.",
     "dial": "Have the running server call somebody.",
+    "chat": "Talk to an agent in writing: its words, its tools, no telephone.",
+    "check": "Hold scripted calls with an agent and judge its answers.",
     "doctor": "Check settings and connections; say how to mend them.",
     "agents": "Check the agents' files; print what they may say.",
     "calls": "List the calls that were, or show one of them.",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from agent.cli.parts.variables import variables
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def dial(
     if settings.api_token is None:
         raise UserError("API_TOKEN is not set: the server takes orders only from who has it")
     asked = Server(server or _here(settings), settings.api_token.get_secret_value())
-    order = {"to": valid, "agent": agent, "variables": _variables(var or []), "wait": later}
+    order = {"to": valid, "agent": agent, "variables": variables(var or []), "wait": later}
     told = asyncio.run(_dial(asked, order, key or os.urandom(16).hex(), wait=not no_wait))
     if as_json:
         import msgspec
@@ -93,14 +94,6 @@ def _here(settings: Settings) -> str:
     """Where `pickup serve` with these settings listens."""
     host = settings.host if settings.host not in ("0.0.0.0", "::") else "127.0.0.1"
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-
-
-def _variables(given: list[str]) -> dict[str, str]:
-    pairs = [each.partition("=") for each in given]
-    for name, equals, _ in pairs:
-        if not equals or not name:
-            raise UserError(f"--var {name}: write name=value")
-    return {name: value for name, _, value in pairs}
 
 
 async def _dial(server: Server, order: dict[str, Any], key: str, *, wait: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def init(
 ) -> None:
     """Write an agents folder and .env.example to start from."""
     from agent.config.agent_files import EXAMPLES
-    from agent.config.agent_schema import SCHEMA, with_schema
+    from agent.config.agent_schema import SCENARIO_SCHEMA, SCHEMA, with_schema
     from agent.config.settings import env_example
 
     examples = [path for path in sorted(EXAMPLES.iterdir()) if path.suffix in (".yaml", ".py")]
@@ -28,7 +28,11 @@ def init(
         path: with_schema(text, SCHEMA.name) if path.suffix == ".yaml" else text
         for path, text in files.items()
     }
-    files[folder / "agents" / SCHEMA.name] = SCHEMA.read_text()
+    for path in sorted((EXAMPLES / "scenarios").glob("*.yaml")):
+        text = with_schema(path.read_text(), f"../{SCENARIO_SCHEMA.name}")
+        files[folder / "agents" / "scenarios" / path.name] = text
+    for schema in (SCHEMA, SCENARIO_SCHEMA):
+        files[folder / "agents" / schema.name] = schema.read_text()
     files[folder / ".env.example"] = env_example()
     there = [str(path) for path in files if path.exists()]
     if there and not force:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent.config.agent_file import AgentFile
+from agent.config.scenario import Scenario
+
+if TYPE_CHECKING:
+    from agent.config.shapes import Part
+
+SCENARIO_SCHEMA = Path(__file__).parent / "scenario.schema.json"
+"""That of a scenario; `pickup check --schema` prints it."""
 
 SCHEMA = Path(__file__).parent / "agent.schema.json"
 """The published schema; `pickup agents schema --write agent/config/agent.schema.json` makes it anew."""
@@ -14,11 +21,21 @@ SCHEMA = Path(__file__).parent / "agent.schema.json"
 
 def agent_schema() -> str:
     """The schema as JSON (draft 2020-12)."""
+    return _schema(AgentFile, "An agent of Pickup")
+
+
+def scenario_schema() -> str:
+    """That of a scenario's file."""
+    return _schema(Scenario, "A scenario of Pickup")
+
+
+def _schema(kind: type[Part], title: str) -> str:
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **AgentFile.model_json_schema(mode="validation"),
+        **kind.model_json_schema(mode="validation"),
     }
-    return json.dumps(_tidy(schema | {"title": "An agent of Pickup"}), indent=1) + "\n"
+    tidy = {name: title if name == "title" else _tidy(each) for name, each in schema.items()}
+    return json.dumps(tidy, indent=1) + "\n"
 
 
 def _tidy(part: Any) -> Any:
@@ -28,7 +45,7 @@ def _tidy(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     title = part.get("title")
-    made_up = isinstance(title, str) and title != "An agent of Pickup"
+    made_up = isinstance(title, str)
     tidy = {name: _tidy(each) for name, each in part.items() if not (made_up and name == "title")}
     if "patternProperties" in tidy:
         tidy.setdefault("additionalProperties", False)

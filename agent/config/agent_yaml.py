@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,9 +20,13 @@ from agent.config.shapes import Plain, Shape
 from agent.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pydantic_core import ErrorDetails
+
+    from agent.config.agent_checks import Found
+
+P = TypeVar("P", bound=BaseModel)
 
 Path = tuple[str | int, ...]
 """Where something stands in the file: keys, and numbers of items from 0."""
@@ -41,8 +45,8 @@ class Mistake(NamedTuple):
     text: str
 
 
-class WrongAgent(UserError):
-    """A file that is no agent.
+class WrongFile(UserError):
+    """A file that is not what it should be.
 
     Attributes:
         source: the file's name.
@@ -78,26 +82,35 @@ class _Loader(yaml.BaseLoader):
 
 
 def parse_agent(text: str, source: str) -> AgentFile:
-    """Read an agent from its file's text.
+    """Read an agent from its file's text; see `parse`."""
+    return parse(text, source, AgentFile, contradictions)
+
+
+def parse(
+    text: str, source: str, kind: type[P], contradictions: Callable[[P], Iterator[Found]]
+) -> P:
+    """Read a file's text as what it should be.
 
     Args:
         text: the YAML.
         source: the file's name, as errors should show it.
+        kind: what it should be; each of its keys has a `Shape`.
+        contradictions: what is wrong with one whose keys are right one by one.
 
     Raises:
-        WrongAgent: its text is `source:line: what is wrong`, for the first mistake, and how many more there are.
+        WrongFile: its text is `source:line: what is wrong`, for the first mistake, and how many more there are.
     """
     reading = _Reading(source)
     data = reading.mapping(text)
     try:
-        agent = AgentFile.model_validate(data)
+        read = kind.model_validate(data)
     except ValidationError as error:
-        found = [_told(problem, reading.lines) for problem in error.errors()]
-        raise WrongAgent(source, [*dict.fromkeys(found)]) from None
-    wrong = [Mistake(_line(path, reading.lines), told) for path, told in contradictions(agent)]
+        found = [_told(problem, reading.lines, kind) for problem in error.errors()]
+        raise WrongFile(source, [*dict.fromkeys(found)]) from None
+    wrong = [Mistake(_line(path, reading.lines), told) for path, told in contradictions(read)]
     if wrong:
-        raise WrongAgent(source, wrong)
-    return agent
+        raise WrongFile(source, wrong)
+    return read
 
 
 def line_of(text: str, path: Path) -> int:
@@ -157,8 +170,8 @@ class _Reading:
             return CONSTANTS.get(node.value.lower(), Plain(node.value))
         return node.value
 
-    def _wrong(self, line: int, text: str) -> WrongAgent:
-        return WrongAgent(self._source, [Mistake(line, text)])
+    def _wrong(self, line: int, text: str) -> WrongFile:
+        return WrongFile(self._source, [Mistake(line, text)])
 
 
 # ---- where, and what
@@ -183,23 +196,23 @@ def _line(path: Path, lines: dict[Path, int]) -> int:
     return lines.get(_known(path, lines), 1)
 
 
-def _told(problem: ErrorDetails, lines: dict[Path, int]) -> Mistake:
+def _told(problem: ErrorDetails, lines: dict[Path, int], whole: type[BaseModel]) -> Mistake:
     """A mistake in words."""
     where, kind = tuple(problem["loc"]), problem["type"]
     known = _known(where, lines)
     line = lines.get(known, 1)
     if kind == "missing":
         absent = shown_path((*known, where[-1]))
-        return Mistake(line, f"{absent} is missing: {_shape(where)}")
+        return Mistake(line, f"{absent} is missing: {_shape(where, whole)}")
     if kind == "extra_forbidden":
-        return Mistake(line, f"unknown key {shown_path(known)}: {_instead(where)}")
+        return Mistake(line, f"unknown key {shown_path(known)}: {_instead(where, whole)}")
     if kind == "told":
         return Mistake(line, f"{shown_path(known)} {problem['msg']}")
     if where[-1:] == ("[key]",):
         return Mistake(
-            line, f"{shown_path(known)} should be called by {_shape((*where[:-2], '[key]'))}"
+            line, f"{shown_path(known)} should be called by {_shape((*where[:-2], '[key]'), whole)}"
         )
-    told = f"{shown_path(known)} should be {_shape(where)}"
+    told = f"{shown_path(known)} should be {_shape(where, whole)}"
     if kind == "literal_error" and isinstance(problem["input"], str):
         choice = re.findall(r"'([^']*)'", problem["ctx"]["expected"])
         return Mistake(line, told + _meant(problem["input"], choice))
@@ -211,17 +224,17 @@ def _meant(word: str, choice: Sequence[str]) -> str:
     return f": did you mean {near[0]}?" if near else f" (known are {', '.join(choice)})"
 
 
-def _instead(where: Path) -> str:
+def _instead(where: Path, whole: type[BaseModel]) -> str:
     """What an unknown key may have been meant to be."""
-    kind = next((kind for kind in _walk(where[:-1]) if _is_part(kind)), AgentFile)
+    kind = next((kind for kind in _walk(where[:-1], whole) if _is_part(kind)), whole)
     choice = list(kind.model_fields)
     near = difflib.get_close_matches(str(where[-1]), choice, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(choice)}"
 
 
-def _shape(where: Path) -> str:
+def _shape(where: Path, whole: type[BaseModel]) -> str:
     """What stands there should be: in the words of the innermost key that has some."""
-    shapes = [each for each in _walk(where) if isinstance(each, Shape)]
+    shapes = [each for each in _walk(where, whole) if isinstance(each, Shape)]
     return shapes[0].text
 
 
@@ -229,10 +242,10 @@ def _is_part(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
-def _walk(where: Path) -> list[Any]:
+def _walk(where: Path, whole: type[BaseModel]) -> list[Any]:
     """The types and shapes that a path leads through, the innermost first."""
-    found: list[Any] = [AgentFile]
-    kinds: list[Any] = [AgentFile]
+    found: list[Any] = [whole]
+    kinds: list[Any] = [whole]
     for key in where:
         kinds = [part for kind in kinds for part in _inside(kind, key)]
         if not kinds:

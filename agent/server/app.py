@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -14,30 +13,21 @@ import structlog
 from starlette.applications import Starlette
 
 from agent.drive.tasks import Tasks
-from agent.drive.wakeups import Wakeups
-from agent.server.admission import Admission
 from agent.server.arrivals import Arrivals
-from agent.server.budget import Ledger
+from agent.server.assembly import Around, Assembly
 from agent.server.clock import wall
 from agent.server.door import Door
 from agent.server.health import Health
-from agent.server.journal import DatabaseJournal, Unknowns
+from agent.server.journal import Unknowns
 from agent.server.ledger import keep_ledger
-from agent.server.library import Libraries
 from agent.server.line_door import LineDoor
-from agent.server.lines import LineStore
 from agent.server.outbound.outbound import Outbound
 from agent.server.providers import CARRIER, LINES, PHONES
 from agent.server.register import Register, derive
-from agent.server.render import Renderer
 from agent.server.retention import keep_deleting
-from agent.server.stores import Desk, Stores
 from agent.server.streams import STRANGERS, Streams
 from agent.server.switchboard import Switchboard
-from agent.server.toolkit import Ports, Toolkit
-from agent.server.verdicts import FILE as VERDICTS_FILE, Verdicts
 from agent.server.warm import WarmTransfers
-from agent.server.wiring import Wiring
 from agent.storage.durable import DurableRecords
 
 if TYPE_CHECKING:
@@ -48,7 +38,9 @@ if TYPE_CHECKING:
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
+    from agent.drive.wakeups import Wakeups
     from agent.protocols.door import PhoneProvider, Verdict
+    from agent.server.wiring import Wiring
 
 log = structlog.get_logger()
 
@@ -105,38 +97,14 @@ class Building:
         """Starlette's lifespan: open what calls need, close it when the last has ended."""
         settings = self.settings
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        wakeups = Wakeups(asyncio.get_running_loop())
         tasks = Tasks("server", _failed)
         instance = f"{socket.gethostname()}-{os.urandom(4).hex()}"
         with ThreadPoolExecutor(DISK_THREADS, "disk") as disk:
-            lines = LineStore(settings.data_dir / "lines")
-            stores = Stores.at(settings.database)
-            desk = Desk(stores, wall)
-            libraries = Libraries(self.agents.folder, settings.data_dir / "knowledge")
             warm = WarmTransfers(tasks, lambda: os.urandom(8).hex(), settings.caller_id)
-            toolkit = Toolkit(
-                self.agents.folder,
-                ports=Ports(
-                    inbox=desk, desk=desk, opt_outs=desk, library=libraries.of, people=warm
-                ),
-                journal=DatabaseJournal(stores.effects, wall),
-                secret=self._secret,
-            )
-            wiring = Wiring(
-                settings=settings,
-                agents=self.agents,
-                lines=lines,
-                wakeups=wakeups,
-                disk=disk,
-                tasks=tasks,
-                renderer=Renderer(lines, tasks),
-                recording=self.recording,
-                admission=Admission(settings.max_calls),
-                verdicts=Verdicts(settings.data_dir / VERDICTS_FILE),
-                toolkit=toolkit,
-                ledger=Ledger(settings.day_budget),
-                opt_outs=desk,
-            )
+            around = Around(tasks, disk, warm, self._secret)
+            assembly = Assembly.of(settings, self.agents, around, recording=self.recording)
+            stores, libraries, wiring = assembly.stores, assembly.libraries, assembly.wiring
+            wakeups, toolkit = wiring.wakeups, wiring.toolkit
             records = await DurableRecords.open(
                 settings.database, settings.data_dir / "spool", instance, wiring.wall(), disk
             )

@@ -16,6 +16,7 @@ from agent.errors import StorageError
 from agent.events import (
     CallAbandoned,
     CallerSaid,
+    CallerTyped,
     EndPolitely,
     LineDigit,
     LineStarted,
@@ -110,7 +111,7 @@ class Guard:
                 self._look_at = 0.0
             case LineStarted():
                 self._since = self._beat.now() if self._since is None else self._since
-            case CallerSaid(text=text):
+            case CallerSaid(text=text) | CallerTyped(text=text):
                 if self._refusing is not None and self._refusing.hears(text):
                     self._refused("said_so", GOODBYE_WITHIN)
             case LineDigit(digit=digit):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from agent.config.agent_files import claimed_twice
-from agent.config.agent_yaml import WrongAgent, line_of
+from agent.config.agent_yaml import WrongFile, line_of
 from agent.errors import UserError
 from agent.protocols.gemini.setup import DEVELOPER_API, check
 from agent.server.outside_tools import http_spec
@@ -46,7 +46,7 @@ def inspect(files: AgentFiles, settings: Settings, lines: LineStore) -> dict[str
     agents, broken = files.readable()
     remarks: dict[str, list[Remark]] = {name: [] for name in files.names()}
     for name, error in broken.items():
-        if isinstance(error, WrongAgent):
+        if isinstance(error, WrongFile):
             remarks[name] = [Remark(line, text) for line, text in error.mistakes]
         else:
             remarks[name] = [Remark(0, str(error))]

@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from agent import __version__, events
+from agent.call.life import Phase
 from agent.call.session import CallSession
 from agent.events import (
     CallAbandoned,
@@ -21,21 +22,50 @@ from agent.events import (
 from agent.tools.toolbox import Toolbox
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.call.metrics import CallMetrics
-    from agent.call.ports import AttachedLine
+    from agent.call.ports import AttachedLine, Recorder
     from agent.call.turns import Turn
     from agent.config.agent_file import AgentFile
-    from agent.events import LineEvent, ModelEvent, TransferOutcome
+    from agent.events import (
+        AnyCommand,
+        AnyEvent,
+        LineEvent,
+        ModelEvent,
+        TransferOutcome,
+    )
     from agent.models.voice import VoiceDetector
     from agent.protocols.door import AnsweredBy
     from agent.server.sessions import Sessions
     from agent.server.wiring import Wiring
     from agent.tools.base import CallInfo
 
+    Seen = Callable[[float, AnyEvent | None, list[AnyCommand]], None]
+
 log = structlog.get_logger()
 
 LAST_WORDS = 2.0
 """Seconds that a socket may take to close after its call has ended."""
+
+
+class Watched:
+    """A recorder that tells somebody else of each step too, as the record has it.
+
+    Args:
+        recorder: keeps it.
+        seen: told of it.
+    """
+
+    def __init__(self, recorder: Recorder, seen: Seen) -> None:
+        self._seen = seen
+        self._record = recorder.record
+        self.keep_sound = recorder.keep_sound
+        self.heard = recorder.heard
+
+    def record(self, t: float, event: AnyEvent | None, commands: list[AnyCommand]) -> None:
+        self._record(t, event, commands)
+        self._seen(t, event, commands)
 
 
 class LiveCall:
@@ -45,9 +75,12 @@ class LiveCall:
         info: who calls, and our id of the call.
         agent: the agent's file as it is now; a later save changes later calls.
         wiring: what calls are made of.
+        seen: told of each step of the machine, as the record has it.
     """
 
-    def __init__(self, info: CallInfo, agent: AgentFile, wiring: Wiring) -> None:
+    def __init__(
+        self, info: CallInfo, agent: AgentFile, wiring: Wiring, seen: Seen | None = None
+    ) -> None:
         self.info = info
         self.agent = agent
         self.leg = 0  # the stream that is, or was last, attached
@@ -66,7 +99,7 @@ class LiveCall:
         self._session = CallSession(
             self._machine,
             wakeups=wiring.wakeups,
-            recorder=self._recorder,
+            recorder=Watched(self._recorder, seen) if seen else self._recorder,
             answered=self._answer,
             told=log.info,
             put_through=self._put_through,
@@ -116,6 +149,15 @@ class LiveCall:
     def abandon(self, reason: str) -> None:
         """End the call from outside the conversation."""
         self._session.feed(CallAbandoned(reason))
+
+    @property
+    def leaving(self) -> bool:
+        """Whether the last words are being said, or the caller is away: a conversation that goes on only if he says more."""
+        return self._machine.phase in {Phase.ENDING, Phase.AWAY, Phase.ENDED}
+
+    def t(self) -> float:
+        """Seconds since the call began."""
+        return self._session.t()
 
     # ---- its life
 

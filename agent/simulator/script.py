@@ -6,11 +6,14 @@
       - caller: {clip: caller_open.wav, text: What time do you open?}
         agent: {clip: agent_open.wav, text: At eight.}
         tools: [{name: end_call, args: {}}]     # called after the words
+        then: {text: Goodbye.}                  # said when the last of them has answered
     fallback: {clip: agent_again.wav, text: Could you say that again?}
 
 An utterance that sounds like a turn's caller clip gets that turn's reply. Any other utterance
 gets the next turn that was not played yet, so that a script also answers a stranger; after the
-last turn it gets `fallback`. Clips are PCM16 mono WAV files: the caller's at any rate, the
+last turn it gets `fallback`. Words without a clip are spoken as a sound of their length; a caller
+without clips is understood in writing only. `$tool.key.0.key` in a tool's arguments stands for
+that part of the tool's latest result, of an earlier turn. Clips are PCM16 mono WAV files: the caller's at any rate, the
 agent's at 24 kHz. They are looked up beside the script, then among the shipped ones.
 """
 
@@ -24,7 +27,7 @@ import msgspec
 import yaml
 
 from agent.errors import UserError
-from agent.simulator.brain import SPEECH_RATE_HZ, Call, Heard, Reply, Say, described
+from agent.simulator.brain import SPEECH_RATE_HZ, Call, Heard, Reply, Say, described, speechlike
 from agent.simulator.ears import Recogniser
 
 if TYPE_CHECKING:
@@ -32,13 +35,15 @@ if TYPE_CHECKING:
 
 SPEECH_FOLDER = Path(__file__).parent / "speech"
 SCRIPT_FOLDER = Path(__file__).parent / "scripts"
+SHORTEST = 0.2
+"""Seconds of a word that has no clip."""
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Words and the clip that speaks them."""
+    """Words and the clip that speaks them; without one they are a sound as long as they take."""
 
-    clip: str
     text: str
+    clip: str = ""
 
 
 class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,20 +54,22 @@ class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ScriptedTurn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One exchange: what the caller says, what the agent answers, what it calls after that."""
+    """One exchange: what the caller says, what the agent answers, what it calls after that, and says then."""
 
     caller: Line
     agent: Line
     tools: tuple[ToolCall, ...] = ()
+    then: Line | None = None
 
 
 class Script(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole conversation, as written."""
+    """A whole conversation, as written; `pace`: letters in a second of speech that has no clip."""
 
     name: str
     greeting: Line
     turns: tuple[ScriptedTurn, ...]
     fallback: Line | None = None
+    pace: float = 15.0
 
 
 class Play:
@@ -80,17 +87,22 @@ class Play:
         Raises:
             UserError: a clip is missing, or is not what it should be.
         """
+        self._pace = script.pace
         self.greeting: Reply = (self._say(script.greeting, folder),)
         self.fallback: Reply = (self._say(script.fallback, folder),) if script.fallback else ()
         self.replies: list[Reply] = [
             (self._say(turn.agent, folder), *(Call(tool.name, tool.args) for tool in turn.tools))
             for turn in script.turns
         ]
+        self.then: list[Reply] = [
+            (self._say(turn.then, folder),) if turn.then else () for turn in script.turns
+        ]
         self._said = [turn.caller.text for turn in script.turns]
         self._ears = Recogniser(
             {
                 str(at): read_clip(find_clip(turn.caller.clip, folder))
                 for at, turn in enumerate(script.turns)
+                if turn.caller.clip
             }
         )
 
@@ -102,10 +114,12 @@ class Play:
     def written(self, text: str) -> int | None:
         """Return the turn (from 0) whose caller's words are in a text; None: no turn's are."""
         plain = text.casefold()
-        return next((at for at, said in enumerate(self._said) if said.casefold() in plain), None)
+        found = (at for at, said in enumerate(self._said) if said and said.casefold() in plain)
+        return next(found, None)
 
-    @staticmethod
-    def _say(line: Line, folder: Path) -> Say:
+    def _say(self, line: Line, folder: Path) -> Say:
+        if not line.clip:
+            return Say(speechlike(max(SHORTEST, len(line.text) / self._pace)), line.text)
         path = find_clip(line.clip, folder)
         pcm, rate_hz = read_clip(path)
         if rate_hz != SPEECH_RATE_HZ:
@@ -170,14 +184,15 @@ class ScriptBrain:
         self._play = play
         self._greeted = False
         self._next = 0
+        self._results: dict[str, Any] = {}  # of tools, the latest by name
+        self._awaited = 0  # results that the latest turn still waits for
 
     def prompted(self, text: str) -> Reply:
         """Answer a turn's words; else greet when first asked, and later use the fallback."""
         turn = self._play.written(text)
         if turn is not None:
             self._greeted = True
-            self._next = turn + 1
-            return self._play.replies[turn]
+            return self._turn(turn)
         if self._greeted:
             return self._play.fallback
         self._greeted = True
@@ -193,10 +208,41 @@ class ScriptBrain:
             turn, text = self._next, described(utterance)
         if turn >= len(self._play.replies):
             return Heard(text, self._play.fallback)
-        self._next = turn + 1
-        return Heard(text, self._play.replies[turn])
+        return Heard(text, self._turn(turn))
 
     def answered(self, tool: str, response: dict[str, Any]) -> Reply:
-        """Say nothing more: a script's tools come after its words."""
-        del tool, response
-        return ()
+        """Say what the script has for after a turn's tools, once the last of them has answered."""
+        self._results = {**self._results, tool: response}
+        self._awaited -= 1
+        return self._play.then[self._next - 1] if self._awaited == 0 else ()
+
+    def _turn(self, turn: int) -> Reply:
+        self._next = turn + 1
+        reply = tuple(
+            Call(step.name, filled(step.args, self._results)) if isinstance(step, Call) else step
+            for step in self._play.replies[turn]
+        )
+        self._awaited = sum(isinstance(step, Call) for step in reply)
+        return reply
+
+
+def filled(args: Any, results: dict[str, Any]) -> Any:
+    """Put parts of earlier results into arguments: `$tool.key.0` is replaced, all else stays.
+
+    What is not there is null: the tool says what is wrong with that.
+    """
+    if isinstance(args, dict):
+        return {key: filled(value, results) for key, value in args.items()}
+    if isinstance(args, list):
+        return [filled(value, results) for value in args]
+    if not (isinstance(args, str) and args.startswith("$")):
+        return args
+    found: Any = results
+    for key in args[1:].split("."):
+        if isinstance(found, dict):
+            found = found.get(key)
+        elif isinstance(found, list) and key.isdecimal() and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            return None
+    return found

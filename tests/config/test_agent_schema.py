@@ -11,7 +11,7 @@ import ruamel.yaml
 
 from agent.config.agent_files import EXAMPLES
 from agent.config.agent_schema import SCHEMA, agent_schema, with_schema
-from agent.config.agent_yaml import WrongAgent, parse_agent
+from agent.config.agent_yaml import WrongFile, parse_agent
 from tests.config.test_agent_yaml import FULL, MINIMAL
 
 JUDGE = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
@@ -66,7 +66,7 @@ def test_what_can_be_read_is_right_for_an_editor(text: str) -> None:
 )
 def test_what_cannot_be_read_is_wrong_for_an_editor_too(line: str) -> None:
     text = f"{MINIMAL}{line}\n"
-    with pytest.raises(WrongAgent):
+    with pytest.raises(WrongFile):
         parse_agent(text, "f")
     assert not JUDGE.is_valid(as_editors_read_it(text))
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, strategies as st
 
 from agent.config.agent_file import AgentFile
-from agent.config.agent_yaml import DEEPEST, WrongAgent, parse_agent
+from agent.config.agent_yaml import DEEPEST, WrongFile, parse_agent
 from agent.config.hours import Span
 from agent.protocols.gemini.setup import GeminiOptions
 
@@ -93,7 +93,7 @@ outbound:
 
 
 def mistakes(text: str) -> list[str]:
-    with pytest.raises(WrongAgent) as caught:
+    with pytest.raises(WrongFile) as caught:
         parse_agent(text, "f")
     return [f"{line}: {told}" for line, told in caught.value.mistakes]
 
@@ -306,7 +306,7 @@ def test_whatever_stands_there_is_an_agent_or_mistakes_with_lines(values: dict[s
     text = yaml.safe_dump({"name": "Desk", "persona": "You answer.", **values}, allow_unicode=True)
     try:
         parse_agent(text, "f")
-    except WrongAgent as error:
+    except WrongFile as error:
         count = len(text.splitlines())
         assert all(0 < line <= count for line, _ in error.mistakes)
         assert all(told.isprintable() for _, told in error.mistakes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import wave
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,14 @@ from agent.errors import UserError
 from agent.simulator.brain import BenchBrain, Call, Reply, Say, speechlike
 from agent.simulator.ears import Utterance
 from agent.simulator.gemini_setup import Conduct
-from agent.simulator.script import SCRIPT_FOLDER, SPEECH_FOLDER, ScriptBrain, load, read_clip
+from agent.simulator.script import (
+    SCRIPT_FOLDER,
+    SPEECH_FOLDER,
+    ScriptBrain,
+    filled,
+    load,
+    read_clip,
+)
 from tests.simulator.live_rig import QUIET, Rig
 
 if TYPE_CHECKING:
@@ -221,3 +229,48 @@ def test_the_bench_answers_everything_at_the_same_length() -> None:
     assert reply.text == "word word word word word"
     assert brain.answered("end_call", {}) == ()
     assert len(BenchBrain(0.0).prompted("")[0]) == 2
+
+
+TOOLS: dict[str, Any] = {
+    "name": "Booking",
+    "greeting": {"text": "Hello."},
+    "turns": [
+        {"caller": {"text": "when"}, "agent": {"text": "A moment."}, "tools": [{"name": "free"}]},
+        {
+            "caller": {"text": "that one"},
+            "agent": {"text": "I book it."},
+            "tools": [
+                {"name": "book", "args": {"at": "$free.times.1", "days": ["$free.day"], "n": 1}},
+                {"name": "tell"},
+            ],
+            "then": {"text": "Done."},
+        },
+    ],
+}
+
+
+def test_words_without_a_clip_are_a_sound_of_their_length(tmp_path: Path) -> None:
+    path = tmp_path / "tools.yaml"
+    path.write_text(json.dumps(TOOLS | {"pace": 10}))
+    (greeting,) = load(path).greeting
+    assert isinstance(greeting, Say)
+    assert greeting.text == "Hello."
+    assert greeting.seconds == pytest.approx(0.6)
+
+
+def test_a_tool_may_be_given_what_another_one_found_and_be_spoken_about(tmp_path: Path) -> None:
+    path = tmp_path / "tools.yaml"
+    path.write_text(json.dumps(TOOLS))
+    brain = ScriptBrain(load(path))
+    brain.prompted("Greet.")
+    assert brain.prompted("When?")[1:] == (Call("free", {}),)
+    assert brain.answered("free", {"times": ["9:00", "9:30"], "day": "Monday"}) == ()
+    assert brain.prompted("That one.")[1:] == (
+        Call("book", {"at": "9:30", "days": ["Monday"], "n": 1}),
+        Call("tell", {}),
+    )
+    assert brain.answered("book", {}) == ()
+    (done,) = brain.answered("tell", {})
+    assert isinstance(done, Say)
+    assert done.text == "Done."
+    assert filled("$free.times.7", {"free": {"times": []}}) is None

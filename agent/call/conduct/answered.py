@@ -47,10 +47,8 @@ def machine_records(call: CallState, now: float) -> None:
     call.control.machine, call.control.listening = True, False
     call.timers.pop(Timer.MACHINE, None)
     voice.silence(call, now)
-    if call.turns.state is Agent.SPEAKING:  # what more comes of that is not the message
-        call.turns.move(Sign.INTERRUPTED)
-        call.timers[Timer.REFUSE] = now + call.options.refuse_late
-    elif call.turns.state is Agent.SPOKEN:
+    voice.stop_generation(call, now)  # what more comes of that is not the message
+    if call.turns.state is Agent.SPOKEN:
         call.turns.move(Sign.GONE)
     if call.phase is Phase.PARKED or not call.options.voicemail:
         life.go(call, Signal.GAVE_UP, now, "voicemail")

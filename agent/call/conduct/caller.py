@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from agent import events as e
 from agent.call.conduct import hearing, hold, voice
-from agent.call.life import Timer
+from agent.call.life import Phase, Timer
 from agent.call.turns import Agent
 
 if TYPE_CHECKING:
@@ -52,8 +52,22 @@ def caller_interrupts(call: CallState, now: float) -> None:
         voice.cut(call, now)
 
 
+def caller_typed(call: CallState, event: e.CallerTyped, now: float) -> None:
+    """Written words reach the model at once, and stop the agent as spoken ones do."""
+    if call.phase in {Phase.TALKING, Phase.ENDING}:
+        voice.stop_generation(call, now)
+        voice.cut(call, now)  # a goodbye that is cut is none: the call goes on
+    if call.phase is not Phase.TALKING:
+        return
+    call.air.caller_typed(now)
+    call.turns.caller_typed(event.text, now)
+    if call.leg.ready:  # a session that is still to come is told when it has
+        call.uplink.say(e.SendText(event.text))
+
+
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     e.LineAudio: line_audio,
     e.CallerSaid: caller_said,
+    e.CallerTyped: caller_typed,
     e.CallerActivity: caller_activity,
 }

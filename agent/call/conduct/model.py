@@ -53,9 +53,9 @@ def model_ready(call: CallState, event: e.ModelReady, now: float) -> None:
     if repeated:
         call.turns.said_again()
     asked = not call.turns.answered or (owed and not repeated)
-    asked = asked and call.phase is not Phase.AWAY
+    asked = (asked or bool(call.turns.typed)) and call.phase is not Phase.AWAY
     if asked:
-        ask(call, call.options.go_on)
+        ask(call, call.turns.typed or call.options.go_on)
     call.hops.ready(now, asked=asked)
     call.uplink.open()
     call.air.session_ready(now, asked=asked)

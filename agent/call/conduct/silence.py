@@ -45,7 +45,7 @@ def say_moment(call: CallState, now: float) -> None:
 
 
 def nudge(call: CallState, now: float) -> None:
-    model.ask(call, call.options.dead_air.words)
+    model.ask(call, call.turns.typed or call.options.dead_air.words)
 
 
 def resend(call: CallState, now: float) -> None:

@@ -81,6 +81,13 @@ def cut(call: CallState, now: float) -> None:
         call.timers[Timer.SPEAK] = now + call.options.speak_within
 
 
+def stop_generation(call: CallState, now: float) -> None:
+    """What the model is about to say is not wanted any more: what still comes of it is refused."""
+    if call.turns.state is Agent.SPEAKING:
+        call.turns.move(Sign.INTERRUPTED)
+        call.timers[Timer.REFUSE] = now + call.options.refuse_late
+
+
 def silence(call: CallState, now: float) -> None:
     """Take back what the agent has said and nobody has heard yet."""
     if call.downlink.unheard(now):
