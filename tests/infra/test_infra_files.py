@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from agent.config.settings import Settings
+from agent.protocols.asterisk.provider import Asterisk
 from tests.infra.recipe import (
     DOCKERFILE,
     ROOT,
@@ -166,3 +167,47 @@ def test_caddy_is_a_choice_and_outlives_the_calls() -> None:
         "condition": "service_started",
         "required": False,
     }
+
+
+# ------------------------------------------------------------------ Asterisk
+
+
+ASTERISK = ROOT / "infra" / "asterisk"
+
+
+def sections(name: str) -> dict[str, dict[str, str]]:
+    """An Asterisk file's sections: the values by their keys, comments left out."""
+    found: dict[str, dict[str, str]] = {}
+    section: dict[str, str] = {}
+    for line in (ASTERISK / name).read_text().splitlines():
+        plain = line.partition(";")[0].strip() if not line.startswith(" same") else line.strip()
+        if plain.startswith("["):
+            section = found.setdefault(plain[1:].partition("]")[0], {})
+        elif "=" in plain and not plain.startswith((";", "same", "exten")):
+            key, _, value = plain.partition("=")
+            section[key.strip()] = value.strip()
+    return found
+
+
+def test_asterisk_gets_every_file_that_lies_here_and_nothing_writable() -> None:
+    mounts = {str(volume) for volume in services()["asterisk"]["volumes"]}
+    assert mounts == {
+        f"./infra/asterisk/{path.name}:/etc/asterisk/{path.name}:ro" for path in ASTERISK.iterdir()
+    }
+
+
+def test_asterisk_reaches_the_door_as_the_settings_name_it() -> None:
+    client = sections("websocket_client.conf")["agent"]
+    assert client["uri"] == "ws://127.0.0.1:8080/asterisk/media"
+    assert client["protocols"] == Asterisk.subprotocol
+    assert client["username"] == Settings.model_fields["asterisk_user"].default
+    assert client["connection_type"] == "per_call_config"
+
+
+def test_asterisk_speaks_as_the_protocol_needs_it() -> None:
+    assert sections("chan_websocket.conf")["global"]["control_message_format"] == "json"
+    (dial,) = [
+        line for line in (ASTERISK / "extensions.conf").read_text().splitlines() if "Dial(" in line
+    ]
+    assert "WebSocket/agent/c(ulaw)nf(json)v(" in dial
+    assert all(f"{name}=${{URIENCODE(" in dial for name in ("caller", "called", "id"))
