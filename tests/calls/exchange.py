@@ -120,7 +120,6 @@ class Exchange:
         self.server = server
         self.url = url
         self.log = StringIO()  # all that was logged
-        self.excused: list[Violation] = []  # a test has looked at these
         self.excused: list[Violation] = []  # a test has looked at these itself
         self._idle = self.running()
 
