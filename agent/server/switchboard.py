@@ -58,6 +58,7 @@ class Place:
         verdicts: the answers its webhooks got: a repeated webhook gets the same answer. By the leg that comes next, and by whether a
             transfer was tried before it.
         recorded: whether it has a record: a call of ours gets one when its callee answers, or at its end.
+        created: set when its record is there, or cannot be.
         over: set when it has ended and left the switchboard.
     """
 
@@ -65,6 +66,7 @@ class Place:
     call: LiveCall
     verdicts: dict[tuple[int, bool], asyncio.Task[Verdict]] = field(default_factory=dict)
     recorded: bool = False
+    created: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -337,7 +339,10 @@ class Switchboard:
         """Make the call's record and wait for its first words; what its caller gets where none will come."""
         call = place.call
         place.recorded = True
-        await self._register.create(call.id, call.agent.name, place.caller)
+        try:
+            await self._register.create(call.id, call.agent.name, place.caller)
+        finally:
+            place.created.set()
         await asyncio.wait([call.answered], timeout=ANSWER_LIMIT)
         if call.reason or place.caller.call_id not in self._places:
             if place.caller.order:
@@ -435,6 +440,7 @@ class Switchboard:
             if figures.get("left_out"):
                 self.metrics.reduced.inc()
             if place.recorded:
+                await place.created.wait()  # an ending without a record to put it in would be lost
                 await self._register.finish(call.id, call.reason, call.leg, figures)
             place.over.set()
 

@@ -138,6 +138,7 @@ class FakeRecords:
             raise StorageError("the spool is full")
 
     async def create(self, record: CallRecord) -> bool:
+        await asyncio.sleep(self.slow)
         self._spool()
         self.created.append(record)
         return True
@@ -151,6 +152,9 @@ class FakeRecords:
     ) -> bool:
         self._spool()
         assert call not in self.finished
+        assert call in {record.id for record in self.created}, (
+            "an UPDATE of a row that is not there"
+        )
         self.finished[call] = reason, legs, metrics
         return True
 

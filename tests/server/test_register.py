@@ -70,6 +70,7 @@ async def test_nothing_that_storage_cannot_take_reaches_the_call() -> None:
 
 async def test_a_call_is_finished_with_its_figures() -> None:
     bench = Bench()
+    await bench.register.create("call 1", "Desk", caller())
     await bench.register.answered("call 1")
     await bench.register.finish("call 1", "caller_hung_up", 2, {"underruns": 0})
     assert bench.records.answers == ["call 1"]

@@ -319,6 +319,19 @@ def test_a_token_admits_one_stream(tmp_path: Path) -> None:
     play(tmp_path, scene)
 
 
+def test_who_hangs_up_before_the_record_is_there_is_on_record_all_the_same(tmp_path: Path) -> None:
+    async def scene(bench: Bench) -> None:
+        bench.records.slow = 0.05
+        ringing = bench.wiring.tasks.start_read("ring", bench.board.ring(caller()))
+        await settle()
+        bench.board.over(caller()._replace(over="caller_hung_up"))
+        await ringing
+        await settle()
+        assert [reason for reason, *_ in bench.records.finished.values()] == ["caller_hung_up"]
+
+    play(tmp_path, scene)
+
+
 @pytest.mark.parametrize(("down", "slow"), [(False, 0.0), (False, 0.05), (True, 0.05)])
 def test_of_ten_streams_that_race_with_one_token_one_wins(
     tmp_path: Path, down: bool, slow: float
