@@ -165,6 +165,12 @@ class CallerTyped(Event, frozen=True, tag="caller_typed"):
     text: str
 
 
+class LineHeld(Event, frozen=True, tag="line_held"):
+    """The caller's side holds the call and hears nothing of us, or takes it up again (RFC 3264, section 8.4)."""
+
+    on: bool
+
+
 class LineEnded(Event, frozen=True, tag="line_ended"):
     """The stream is over.
 
@@ -522,7 +528,7 @@ class Finish(Command, frozen=True, tag="finish"):
     reason: str
 
 
-LineEvent = LineStarted | LineAudio | LineMark | LineDigit | CallerTyped | LineEnded
+LineEvent = LineStarted | LineAudio | LineMark | LineDigit | CallerTyped | LineHeld | LineEnded
 ModelEvent = (
     ModelReady
     | ModelAudio

@@ -26,6 +26,7 @@ class Control:
         listening: whether it still speaks, and so nothing is said to it.
         held: whether the call is on hold.
         held_for_caller: whether the caller asked for the hold, and ends it by speaking.
+        line_held: whether the caller's side holds the call, so that he hears nothing.
         keypad: the caller's keys.
         to_press: keys that the agent presses next.
         sends_digits: whether the line presses keys by itself.
@@ -42,6 +43,7 @@ class Control:
         self.listening = False
         self.held = False
         self.held_for_caller = False
+        self.line_held = False
         self.keypad = Keypad()
         self.to_press = ""
         self.sends_digits = False
@@ -58,7 +60,7 @@ class Control:
     @property
     def deaf(self) -> bool:
         """Whether the model hears silence in place of the line."""
-        return self.held or self.machine
+        return self.held or self.machine or self.line_held
 
     @property
     def nobody_waits(self) -> bool:

@@ -80,4 +80,5 @@ class Timer(StrEnum):
     KEYS = "keys"  # the caller has pressed the last key, for now
     HOLD = "hold"  # the hold has lasted as long as it may
     HELD = "held"  # the caller has heard nothing for a while of it
+    LINE_HELD = "line_held"  # the caller's side has held the call as long as it may
     MACHINE = "machine"  # an answering machine has had time enough to begin to record

@@ -173,6 +173,7 @@ HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     **keys.HANDLERS,
     **transfer.HANDLERS,
     **answered.HANDLERS,
+    **hold.HANDLERS,
 }
 """What a call does about each event; a test holds it equal to the vocabulary."""
 

@@ -57,6 +57,7 @@ class CallOptions(msgspec.Struct, frozen=True):
         keys_pressed: what the model is told of keys, which are put in for `{keys}`.
         transfer_failed: what it is told of a caller who comes back, with the reason for `{why}`.
         hold_over: what it is told when a hold has ended by itself.
+        held_within: how long the caller's side may hold the call before it is given up.
         voicemail: what it is asked for when an answering machine records; empty: nothing, and the call ends.
         machine_within: a machine that has not said until then that it records is left the message all the same.
         message_within: how long the model may take to begin with it.
@@ -82,6 +83,7 @@ class CallOptions(msgspec.Struct, frozen=True):
     keys_pressed: str = "(On the keypad the caller pressed: {keys})"
     transfer_failed: str = "(The caller could not be put through: {why}. The caller is with you again. Say so, and offer what else you can do.)"
     hold_over: str = "(The hold is over. The caller hears you again. Go on.)"
+    held_within: float = 900.0
     voicemail: str = ""
     machine_within: float = 30.0
     message_within: float = 10.0

@@ -56,6 +56,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     from agent.drive.logs import configure as configure_logs
     from agent.server.app import Building, build
     from agent.server.run import Server, configure
+    from agent.server.sip import prepared
     from agent.storage.migrate import make_engine
 
     agents = AgentFiles(agents_folder(settings.pickup_agents, Path.cwd()), _report)
@@ -70,6 +71,7 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
     make_engine(settings.database)  # connects to nothing: a driver that is not there is told now
     with ExitStack() as stack:
         listening = stack.enter_context(_bind(settings.host, settings.port))
+        settings = prepared(settings)
         if plan.stand_in:
             _report(f"{plan.stand_in}: the built-in stand-in for Gemini Live answers")
             child = Child(("simulate", "gemini"), environment())
@@ -88,7 +90,8 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
             hide=redactor.learn,
         )
         config = configure(build(building), settings.host, settings.port)
-        server = Server(config, building, float(settings.drain_seconds), settle)
+        drain_seconds = float(settings.drain_seconds)
+        server = Server(config, building, drain_seconds, settle, sip=settings.sip_listen)
         server.run(sockets=[listening])
         if not server.started:
             raise UserError("it could not start: what is wrong stands above")

@@ -98,7 +98,13 @@ class AgentFiles:
                 raise next(iter(broken.values()))
             return self.get("default")  # which says that there is none
         plain = _plain(number)
-        claimed = (agent for agent in agents.values() if plain in map(_plain, agent.numbers))
+        names = (plain, plain.partition("@")[0])  # `sip:desk` is desk at any domain
+        claimed = (
+            agent
+            for name in names
+            for agent in agents.values()
+            if name in map(_plain, agent.numbers)
+        )
         others = (agent for agent in agents.values() if not agent.numbers)
         first = next(iter(agents.values()))
         return next(claimed, None) or agents.get("default") or next(others, first)

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agent.config.sip import check, header_names, port_range, quotable, where_to_listen
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -346,6 +347,56 @@ class Settings(BaseSettings):
         ),
     ] = None
 
+    sip_listen: Annotated[
+        Annotated[
+            str,
+            AfterValidator(where_to_listen),
+            Shape("ADDRESS:PORT such as 127.0.0.1:5060, an address and not a name"),
+        ]
+        | None,
+        Field(description="Where SIP calls come in (extra `sip`); unset, none do."),
+    ] = None
+    sip_protection: Annotated[
+        str,
+        BeforeValidator(_lower),
+        Field(
+            pattern="^(none|front|firewall)$",
+            description="What keeps strangers from SIP: `front`, `firewall`, or `none` for private addresses.",
+        ),
+        Shape("none, front or firewall"),
+    ] = "none"
+    sip_rtp_ports: Annotated[
+        str,
+        AfterValidator(port_range),
+        Field(description="UDP ports of SIP calls' sound, two for each call."),
+        Shape("a range such as 20000-20511, from 1024 to 65535"),
+    ] = "20000-20511"
+    sip_registrar: Annotated[
+        Annotated[
+            str,
+            Field(pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?$"),
+            Shape("a host such as pbx.example.com, or with its port"),
+        ]
+        | None,
+        Field(description="PBX or trunk at which SIP registers; unset, calls come all the same."),
+    ] = None
+    sip_user: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._+~-]{1,64}$", description="Name that it registers as."),
+        Shape("a name of letters, digits and . _ + ~ -"),
+    ] = "agent"
+    sip_password: Annotated[
+        Annotated[SecretStr, AfterValidator(quotable), Shape('one line without `"` and backslash')]
+        | None,
+        Field(description="Password of that user."),
+    ] = None
+    sip_headers: Annotated[
+        str,
+        AfterValidator(header_names),
+        Field(description="SIP headers that fill an agent's variables (`X-Order-Id`: `order_id`)."),
+        Shape("at most 14 names of headers such as X-Order-Id,User-to-User"),
+    ] = ""
+
     _others: _Others = PrivateAttr(default_factory=lambda: _Others({}))
 
     @classmethod
@@ -385,6 +436,7 @@ class Settings(BaseSettings):
             raise UserError(
                 "TWILIO_API_KEY and TWILIO_API_SECRET belong together: set both or none"
             )
+        check(settings)
         given = {**in_file, **environ}
         settings._others = _Others({name: SecretStr(text) for name, text in given.items() if text})
         return settings

@@ -25,6 +25,7 @@ from agent.server.outbound.outbound import Outbound
 from agent.server.providers import CARRIER, LINES, PHONES
 from agent.server.register import Register, derive
 from agent.server.retention import keep_deleting
+from agent.server.sip import SipDoor
 from agent.server.streams import STRANGERS, Streams
 from agent.server.switchboard import Switchboard
 from agent.server.warm import WarmTransfers
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from agent.config.settings import Settings
     from agent.drive.wakeups import Wakeups
     from agent.protocols.door import PhoneProvider, Verdict
+    from agent.server.library import Libraries
+    from agent.server.stores import Stores
     from agent.server.wiring import Wiring
 
 log = structlog.get_logger()
@@ -122,17 +125,15 @@ class Building:
             app.router.routes.extend(self._doors(board, arrivals, wakeups, warm))
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
-            _keep_house(wiring, records)
-            known = [self.agents.get(name) for name in self.agents.names()]
-            for agent in known:
-                wiring.prepare(agent)
-            tasks.start("documents", libraries.prepare(known))
-            tasks.start("unknown outcomes", Unknowns(stores.effects, wall).watch())
+            _keep_house(wiring, records, libraries, stores)
+            sip = SipDoor(settings, arrivals, wakeups, _failed)
+            await sip.open()
             try:
                 yield
             finally:
                 await board.close()
                 await arrivals.close()
+                await sip.close()
                 await outbound.close()
                 await toolkit.close()
                 await tasks.close()
@@ -163,9 +164,16 @@ def _words(provider: PhoneProvider, verdict: Verdict) -> str:
     return provider.answer(verdict)[0]
 
 
-def _keep_house(wiring: Wiring, records: DurableRecords) -> None:
+def _keep_house(
+    wiring: Wiring, records: DurableRecords, libraries: Libraries, stores: Stores
+) -> None:
     """What goes on beside the calls for as long as the process lives."""
     settings, tasks = wiring.settings, wiring.tasks
+    known = [wiring.agents.get(name) for name in wiring.agents.names()]
+    for agent in known:
+        wiring.prepare(agent)
+    tasks.start("documents", libraries.prepare(known))
+    tasks.start("unknown outcomes", Unknowns(stores.effects, wall).watch())
     tasks.start("records", records.run(wiring.wall))
     sounds = settings.data_dir / "calls"
     tasks.start("retention", keep_deleting(sounds, wiring.disk, wiring.wall))

@@ -53,6 +53,7 @@ class Server(uvicorn.Server):
         calls: the live calls.
         drain_seconds: how long the last call may take.
         settled: told once that start-up is over, before anybody is told where we listen.
+        sip: where SIP is listened for, which is told too.
     """
 
     def __init__(
@@ -61,9 +62,12 @@ class Server(uvicorn.Server):
         calls: Drainable,
         drain_seconds: float,
         settled: Callable[[], None] | None = None,
+        *,
+        sip: str | None = None,
     ) -> None:
         super().__init__(config)
         self._settled = settled
+        self._sip = {} if sip is None else {"sip": sip}
         self._calls = calls
         self._drain_ticks = drain_seconds * TICKS
         self._draining = False
@@ -76,7 +80,7 @@ class Server(uvicorn.Server):
         if self.servers:
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             host = f"[{host}]" if ":" in host else host
-            line = msgspec.json.encode({"listening": f"http://{host}:{port}"}).decode()
+            line = msgspec.json.encode({"listening": f"http://{host}:{port}"} | self._sip).decode()
             sys.stdout.write(line + "\n")
             sys.stdout.flush()
 

@@ -80,12 +80,19 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json",
         "PICKUP_AGENTS": str(tmp_path),
+        "SIP_LISTEN": "10.0.0.5:5060",
+        "SIP_PROTECTION": "Firewall",
+        "SIP_RTP_PORTS": "30000-30999",
+        "SIP_REGISTRAR": "pbx.example.com:5080",
+        "SIP_USER": "front-desk",
+        "SIP_PASSWORD": "a b;c",
+        "SIP_HEADERS": "X-Order-Id, User-to-User",
     }
     assert {name.lower() for name in given} == set(Settings.model_fields)
     settings = Settings.load(given)
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "key-1"
-    assert settings.secrets() == ("key-1", "key-2", "token", "secret", "word", "api-token")
+    assert settings.secrets() == ("key-1", "key-2", "token", "secret", "word", "api-token", "a b;c")
     assert settings.gemini_model == "gemini-4-live"
     assert settings.gemini_url == "wss://live.example.com"
     assert settings.public_url == "https://pickup.example.com"
@@ -282,3 +289,30 @@ def test_a_secret_that_an_agent_names_is_handed_out_and_kept_out_of_logs(tmp_pat
     assert settings.secrets() == ()
     assert set(settings.secrets(["CRM_TOKEN", "NOT_SET"])) == {"from-outside"}
     assert settings.model_copy(update={"port": 1}).secret("SHOP_TOKEN") == shop
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"SIP_LISTEN": "localhost:5060"}, "SIP_LISTEN=localhost:5060"),
+        ({"SIP_LISTEN": "127.0.0.1"}, "SIP_LISTEN"),
+        ({"SIP_LISTEN": "0.0.0.0:5060"}, "reached by strangers"),
+        ({"SIP_LISTEN": "8.8.8.8:5060"}, "reached by strangers"),
+        ({"SIP_RTP_PORTS": "20511-20000"}, "SIP_RTP_PORTS"),
+        ({"SIP_RTP_PORTS": "many"}, "SIP_RTP_PORTS"),
+        ({"SIP_LISTEN": "127.0.0.1:5060", "SIP_RTP_PORTS": "20000-20009"}, "too few ports"),
+        ({"SIP_LISTEN": "127.0.0.1:5060", "SIP_PASSWORD": "x"}, "without SIP_REGISTRAR"),
+        ({"SIP_PASSWORD": 'a"b'}, "SIP_PASSWORD"),
+        ({"SIP_HEADERS": "X Y"}, "SIP_HEADERS"),
+        ({"SIP_REGISTRAR": "sip:pbx"}, "SIP_REGISTRAR"),
+        ({"SIP_PROTECTION": "hope"}, "SIP_PROTECTION"),
+    ],
+)
+def test_wrong_settings_of_sip_are_named(given: dict[str, str], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        Settings.load(given)
+
+
+def test_a_public_address_is_taken_where_something_protects_it() -> None:
+    given = {"SIP_LISTEN": "0.0.0.0:5060", "SIP_PROTECTION": "front"}
+    assert Settings.load(given).sip_listen == "0.0.0.0:5060"

@@ -1,20 +1,22 @@
 """What a call does about hold: the model hears silence, nobody is waited for, and it ends.
 
 A caller whom the agent holds is told now and then that it takes a moment; one who asked for it is left in peace.
+The agent may hold the call, and so may the caller's side: that one hears nothing of us until it is back, so nothing is said.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from agent.call.conduct import model
-from agent.call.life import Phase, Timer
+from agent import events as e
+from agent.call.conduct import life, model
+from agent.call.life import Phase, Signal, Timer
+from agent.events import Pcm8k
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent import events as e
-    from agent.call.state import CallState, Due
+    from agent.call.state import CallState, Due, Handler
 
 BACK = 0.7
 """Seconds of voice in a row with which a caller who asked for the hold ends it; a cough is shorter."""
@@ -46,7 +48,8 @@ def over(call: CallState) -> None:
 
 def still_held(call: CallState, now: float) -> None:
     """Silence for as long as this sounds like a line that is dead."""
-    call.say(call.own.moment)
+    if not call.control.line_held:  # then he hears nothing
+        call.say(call.own.moment)
     call.timers[Timer.HELD] = now + call.options.dead_air.held
 
 
@@ -65,4 +68,35 @@ def caller_speaks(call: CallState, now: float) -> None:
         hold_lasted(call, now)
 
 
-TIMERS: Mapping[Timer, Due] = {Timer.HOLD: hold_lasted, Timer.HELD: still_held}
+def line_held(call: CallState, event: e.LineHeld, now: float) -> None:
+    """The caller's side holds the call, or is back."""
+    if event.on == call.control.line_held or call.phase not in {Phase.TALKING, Phase.ENDING}:
+        return
+    call.control.line_held = event.on
+    if event.on:
+        call.timers[Timer.LINE_HELD] = now + call.options.held_within
+        if call.local.stop is not None:
+            call.local.stop = None
+            call.timers.pop(Timer.CONFIRM, None)
+            call.downlink.playout.release(Pcm8k(b""))
+        call.downlink.playout.detach(now)
+        call.out.append(e.Clear())
+    else:
+        line_over(call)
+        call.downlink.playout.attach(now)
+        call.air.line_started(now)
+
+
+def line_over(call: CallState) -> None:
+    """The line is not held any more, or is none any more."""
+    call.control.line_held = False
+    call.timers.pop(Timer.LINE_HELD, None)
+
+
+TIMERS: Mapping[Timer, Due] = {
+    Timer.HOLD: hold_lasted,
+    Timer.HELD: still_held,
+    Timer.LINE_HELD: lambda call, now: life.go(call, Signal.GAVE_UP, now, "held_too_long"),
+}
+
+HANDLERS: Mapping[type[e.AnyEvent], Handler] = {e.LineHeld: line_held}

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import life, tools, transfer
+from agent.call.conduct import hold, life, tools, transfer
 from agent.call.life import Phase, Signal, Timer
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
     for waiting in (Timer.ANSWER, Timer.START, Timer.PARK):
         call.timers.pop(waiting, None)
     call.timers.setdefault(Timer.LIMIT, now + call.options.max_seconds)
+    hold.line_over(call)
     call.downlink.playout.attach(now)
     call.air.line_started(now)
     call.control.sends_digits = event.sends_digits
@@ -28,6 +29,7 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
 
 
 def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:
+    hold.line_over(call)
     call.downlink.playout.detach(now)
     if event.reason == "stopped":
         life.go(call, Signal.LINE_STOPPED, now, "caller_hung_up")

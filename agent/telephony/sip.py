@@ -1,0 +1,220 @@
+"""Drives calls over SIP and RTP by the library baresip-python, which owns sockets, threads and a clock of its own.
+
+Only where SIP is switched on is this file imported: the library is an extra. One stack lives in a process, and its port is that
+process's alone. What is decided about a call's sound, addresses and endings is `agent/protocols/sip`'s; the library's errors and
+its words end here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+import structlog
+from baresip import Account, Config, Runtime, UserAgent
+from baresip.errors import BaresipError, RegistrationError
+from baresip.events import Event
+
+from agent.errors import UserError
+from agent.protocols.sip.address import Listening
+from agent.telephony.sip_line import Invite, SipLine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from baresip.call import Call
+    from baresip.events import StackEvent
+
+    from agent.drive.tasks import Tasks
+    from agent.drive.wakeups import Wakeups
+
+log = structlog.get_logger()
+
+TRANSPORTS = ("udp", "tcp")
+"""An agent for each: one of another transport would answer 404."""
+
+MOST_CALLS = 256
+"""Calls with sound that the library has room for in one process."""
+
+JITTER_MS = (40, 200)
+"""The caller's sound waits so long, at least and at most, for packets that are late."""
+
+OWN_HEADERS = ("To", "From")
+"""What the library does not tell by itself: who is called."""
+
+MOST_HEADERS = 16 - len(OWN_HEADERS)
+"""Headers of an INVITE that may be asked for."""
+
+REGISTER_SECONDS = 600
+AGAIN = (2.0, 120.0)
+"""Seconds from one vain registration to the next: doubled from the first to the second, each time a random half of it or more."""
+
+GOODBYE_SECONDS = 2.0
+"""How long calls may take to hear that the process ends."""
+
+
+class SipOptions(msgspec.Struct, frozen=True):
+    """How this process takes part in SIP.
+
+    Attributes:
+        listening: where; the port is not 0.
+        rtp_ports: first and last UDP port of its sound, two for each call.
+        calls: calls at a time; one more is answered 486 by the library.
+        user: the name that it registers as.
+        registrar: host, with or without port; empty: it does not register, and takes calls all the same.
+        password: for that registrar and for whoever challenges calls of ours.
+        headers: what may be read of an INVITE.
+    """
+
+    listening: Listening
+    rtp_ports: tuple[int, int]
+    calls: int
+    user: str = "agent"
+    registrar: str = ""
+    password: str = ""
+    headers: tuple[str, ...] = ()
+
+
+class SipStack:
+    """The SIP side of this process.
+
+    Args:
+        options: how.
+        wakeups: the process's clock and schedule.
+        tasks: owner of all that the calls and the registration do.
+        rings: told of each call that comes in.
+        died: told once when the library can no longer work: only a new process can.
+    """
+
+    def __init__(
+        self,
+        options: SipOptions,
+        *,
+        wakeups: Wakeups,
+        tasks: Tasks,
+        rings: Callable[[SipLine], None],
+        died: Callable[[], None],
+    ) -> None:
+        self._options = options
+        self._wakeups = wakeups
+        self._tasks = tasks
+        self._rings = rings
+        self._runtime = Runtime()
+        self._runtime.on_dead = died
+        self._agents: dict[str, UserAgent] = {}
+        self._lines: set[SipLine] = set()
+
+    async def open(self) -> None:
+        """Listen.
+
+        Raises:
+            UserError: the port is taken, or the library takes no such options.
+        """
+        # What the library logs of calls has addresses of people in it; what matters of it is told here.
+        logging.getLogger("baresip").setLevel(logging.CRITICAL)
+        options, where = self._options, self._options.listening.text
+        try:
+            await self._runtime.start(self._config())
+            for transport in TRANSPORTS:
+                self._agents[transport] = await self._agent(transport)
+        except (BaresipError, ValueError) as error:
+            raise UserError(f"SIP_LISTEN={where} cannot be used: {error}") from None
+        log.info("SIP is listened for", where=where, registers=bool(options.registrar))
+        if options.registrar:
+            self._tasks.start("registration", self._stay_registered())
+
+    async def close(self) -> None:
+        """Hang up what is left and let go of the port."""
+        for line in [*self._lines]:
+            line.leave()
+        if self._lines:
+            await asyncio.wait([line.ended for line in self._lines], timeout=GOODBYE_SECONDS)
+        try:
+            await self._runtime.close()
+        except BaresipError as error:
+            log.warning("SIP did not end well", why=type(error).__name__)
+
+    def _config(self) -> Config:
+        options = self._options
+        first, last = options.rtp_ports
+        shortest, longest = JITTER_MS
+        lines = (
+            f"sip_listen {options.listening.text}",
+            f"sip_transports {','.join(TRANSPORTS)}",
+            f"rtp_ports {first}-{last}",
+            "audio_jitter_buffer_type fixed",
+            f"audio_jitter_buffer_ms {shortest}-{longest}",
+            "call_hold_other_calls no",
+        )
+        unspecified = options.listening.host in {"0.0.0.0", "::"}
+        return Config(
+            net_interface=None if unspecified else options.listening.host,
+            max_concurrent_calls=min(options.calls, MOST_CALLS),
+            expose_headers=(*OWN_HEADERS, *options.headers),
+            native_log_level="error",
+            extra_config_text="\n".join(lines) + "\n",
+        )
+
+    async def _agent(self, transport: str) -> UserAgent:
+        """Whoever takes calls by this transport, for any user; the first one registers."""
+        options = self._options
+        registers = bool(options.registrar) and transport == TRANSPORTS[0]
+        account = Account(
+            user=options.user,
+            domain=options.registrar or options.listening.text,
+            password=options.password,
+            reg_interval=REGISTER_SECONDS if registers else 0,
+            transport="udp" if transport == "udp" else "tcp",
+            # With video on offer the library would ask to change the session right after the answer.
+            extra_params=("catchall=yes", "video_codecs=none"),
+        )
+        agent = await UserAgent.create(self._runtime, account, transfer_policy="reject")
+        agent.on_incoming(self._rang)
+        return agent
+
+    def _rang(self, call: Call) -> None:
+        headers = {name.lower(): value for name, value in call.headers.items()}
+        invite = Invite(
+            call_id=call.call_id or "",
+            caller=headers.pop("from", call.peer or ""),
+            called=headers.pop("to", ""),
+            headers=headers,
+        )
+        self._rings(self._line(call, invite))
+
+    def _line(self, call: Call, invite: Invite) -> SipLine:
+        line = SipLine(call, invite, self._wakeups, self._tasks)
+        self._lines.add(line)
+        line.ended.add_done_callback(lambda _: self._lines.discard(line))
+        return line
+
+    # ---- registration
+
+    async def _stay_registered(self) -> None:
+        """Be known to the registrar; while it is not there, ask again, and say so once."""
+        agent, wait, told = self._agents[TRANSPORTS[0]], AGAIN[0], False
+        lost = asyncio.Event()
+
+        def happened(event: StackEvent) -> None:
+            if event.event is Event.REGISTER_FAIL:
+                lost.set()
+
+        agent.on(happened)
+        while True:
+            lost.clear()
+            try:
+                await agent.register()
+            except RegistrationError as error:
+                if not told:
+                    told = True
+                    why = error.status or "no answer"
+                    log.warning("not registered: calls go on, and it is tried again", why=why)
+                await asyncio.sleep(wait * random.uniform(0.5, 1))
+                wait = min(2 * wait, AGAIN[1])
+            else:
+                log.info("registered")
+                wait, told = AGAIN[0], False
+                await lost.wait()

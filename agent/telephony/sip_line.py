@@ -1,0 +1,254 @@
+"""Drives one call over SIP: the shape is `agent.call.ports.ArrivingLine`.
+
+The library plays what it holds at its own clock and has received what can be read; so a line looks at both every 10 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+import structlog
+from baresip.errors import AudioNotActive, AudioRestarted, BaresipError, TransferFailed
+from baresip.events import Event
+
+from agent.events import (
+    Clear,
+    Digits,
+    HangUp,
+    LineAudio,
+    LineDigit,
+    LineEnded,
+    LineHeld,
+    LineMark,
+    Mark,
+    Play,
+)
+from agent.protocols.sip.address import target
+from agent.protocols.sip.endings import ended, transfer_outcome
+from agent.protocols.sip.sound import Heard, Spoken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from baresip.call import Call, DigitEvent
+    from baresip.events import StackEvent
+
+    from agent.drive.tasks import Tasks
+    from agent.drive.wakeups import Wakeups
+    from agent.events import LineCommand, LineEvent, TransferOutcome
+
+log = structlog.get_logger()
+
+LOOK = 0.01
+"""Seconds from one look at a call's sound to the next."""
+
+QUEUE = 32_000
+"""Bytes (2 s) that may wait for a ring that takes nothing; above it the line is lost: it would be late."""
+
+READ = 32_768
+"""Bytes that are read at a time: all that the library holds."""
+
+PAUSE = 0.5
+"""Seconds of a `w` among keys."""
+
+
+class Invite(NamedTuple):
+    """What an INVITE says; none of it proves anything.
+
+    Attributes:
+        call_id: the dialog's (RFC 3261, section 8.1.1.4).
+        caller, called: the headers From and To.
+        headers: those that may be read, by lower-case name.
+    """
+
+    call_id: str
+    caller: str
+    called: str
+    headers: Mapping[str, str]
+
+
+class SipLine:
+    """A call that rings, is answered, talks and ends.
+
+    Args:
+        call: the library's.
+        invite: who calls.
+        wakeups: the process's clock and schedule.
+        tasks: owner of what takes time.
+
+    Attributes:
+        sink: where events go; whoever takes the call sets it at once.
+        ended: done when the call is over.
+    """
+
+    sends_digits = True
+    transfers = True
+
+    def __init__(self, call: Call, invite: Invite, wakeups: Wakeups, tasks: Tasks) -> None:
+        loop = asyncio.get_running_loop()
+        self.invite = invite
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.sink: Callable[[LineEvent], None] = lambda event: None
+        self._call = call
+        self._tasks = tasks
+        self._now = wakeups.now
+        self._wakeup = wakeups.register(self._look)
+        self._answered: asyncio.Future[None] = loop.create_future()
+        self._spoken = Spoken(QUEUE)
+        self._heard = Heard(wakeups.now())
+        self._keys = asyncio.Lock()
+        self._left = False
+        self._carry: dict[type[LineCommand], Callable[[LineCommand], None]] = {
+            Play: self._play,
+            Mark: self._mark,
+            Clear: self._clear,
+            Digits: self._press,
+            HangUp: lambda _: self.leave(),
+        }
+        call.on(self._happened)
+        call.on_dtmf(self._pressed)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, or is about to."""
+        return self._left or self.ended.done()
+
+    # ---- what is wanted of it
+
+    async def answer(self) -> bool:
+        """Stop ringing; whether the caller hears us now."""
+        if self.over:
+            return False
+        try:
+            await self._call.answer()
+        except BaresipError as error:
+            log.info("a call could not be answered", why=type(error).__name__)
+            self._end("stopped")
+            return False
+        await asyncio.wait((self._answered, self.ended), return_when=asyncio.FIRST_COMPLETED)
+        return not self.over
+
+    def send(self, command: LineCommand) -> None:
+        """Carry out a command; never waits, and does nothing once the call has ended."""
+        if not self.over:
+            self._carry[type(command)](command)
+
+    def leave(self) -> None:
+        """Hang up; refuse a call that still rings (486)."""
+        if not self._left:
+            self._left = True
+            self._tasks.start("hang-up", self._hang_up())
+
+    async def transfer(self, address: str, within: float) -> TransferOutcome:
+        """Ask the caller's side to call somebody else (RFC 3515); what its NOTIFY told of that."""
+        if self.over:
+            return "failed"
+        try:
+            await self._call.transfer(target(address, self.invite.caller), timeout=within)
+        except TransferFailed as error:
+            return transfer_outcome(error.status)
+        except (BaresipError, ValueError) as error:
+            log.warning("a transfer could not be asked for", why=type(error).__name__)
+            return "failed"
+        return "connected"
+
+    def _play(self, command: LineCommand) -> None:
+        assert isinstance(command, Play)
+        self._spoken.play(command.pcm)
+        self._exchange(self._now())
+
+    def _mark(self, command: LineCommand) -> None:
+        assert isinstance(command, Mark)
+        self._spoken.mark(command.name)
+
+    def _clear(self, command: LineCommand) -> None:
+        try:
+            if self._spoken.clear(self._call.audio.info().tx_buffered):
+                self._call.audio.flush_tx()
+        except (AudioRestarted, AudioNotActive):
+            self._spoken.clear(0)
+            self._spoken.restarted()
+
+    def _press(self, command: LineCommand) -> None:
+        assert isinstance(command, Digits)
+        self._tasks.start("keys", self._press_keys(command.keys))
+
+    async def _press_keys(self, keys: str) -> None:
+        async with self._keys:
+            try:
+                for part in keys.replace("w", " w ").split():
+                    if part == "w":
+                        await asyncio.sleep(PAUSE)
+                    else:
+                        await self._call.send_dtmf(part)
+            except (BaresipError, ValueError) as error:
+                log.info("keys were not sent", why=type(error).__name__)
+
+    async def _hang_up(self) -> None:
+        try:
+            await self._call.hangup()
+        except BaresipError as error:  # most often it has just ended by itself
+            log.debug("nothing to hang up", why=type(error).__name__)
+            self._end("stopped")
+
+    # ---- what happens to it
+
+    def _happened(self, event: StackEvent) -> None:
+        now = self._now()
+        if event.event is Event.CALL_ESTABLISHED:
+            self._heard = Heard(now)
+            if not self._answered.done():
+                self._answered.set_result(None)
+            self._wakeup.at(now)
+        elif event.event is Event.CALL_CLOSED:
+            self._end(ended(event.text or "", established=self._answered.done()))
+        elif event.event is Event.CALL_RTCP:
+            self._heard.alive(now)
+        elif event.event in (Event.CALL_HOLD, Event.CALL_RESUME):
+            held = event.event is Event.CALL_HOLD
+            self._heard.hold(held, now)
+            self.sink(LineHeld(held))
+
+    def _pressed(self, event: DigitEvent) -> None:
+        self._heard.alive(self._now())
+        if not self.ended.done():
+            self.sink(LineDigit(event.digit))
+
+    def _end(self, reason: str) -> None:
+        if self.ended.done():
+            return
+        self.ended.set_result(None)
+        self._wakeup.at(None)
+        self.sink(LineEnded("lost" if reason == "lost" else "stopped"))
+
+    def _lost(self) -> None:
+        self._end("lost")
+        self.leave()
+
+    # ---- its sound
+
+    def _look(self, now: float) -> None:
+        self._exchange(now)
+        if self._heard.dead(now):
+            self._lost()
+        if not self.ended.done():
+            self._wakeup.at(now + LOOK)
+
+    def _exchange(self, now: float) -> None:
+        """Take what was received, and give what is to be played."""
+        audio, pcm = self._call.audio, b""
+        try:
+            pcm = audio.read(READ)  # first: it is what notices that the streams are others
+            held = audio.info().tx_buffered
+            for name in self._spoken.played(held):
+                self.sink(LineMark(name))
+            if due := self._spoken.due(held):
+                self._spoken.wrote(audio.write(due))
+        except (AudioRestarted, AudioNotActive):
+            self._spoken.restarted()
+        if self._answered.done():
+            for frame in self._heard.frames(pcm, now):
+                self.sink(LineAudio(frame))
+        if self._spoken.overfull:
+            self._lost()

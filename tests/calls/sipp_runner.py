@@ -1,0 +1,109 @@
+"""Runs sipp, which nobody here wrote, against a SIP port: scenarios of ours in `sipp/`, its own sound and its own ports."""
+
+from __future__ import annotations
+
+import asyncio
+import audioop
+import re
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from agent.simulator.caller import SPEECH
+from agent.simulator.wav import read_phone_wav
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SCENARIOS = Path(__file__).parent / "sipp"
+
+needs_sipp = pytest.mark.skipif(
+    shutil.which("sipp") is None, reason="sipp is not installed (apt-get install sip-tester)"
+)
+
+
+class Verdict(NamedTuple):
+    """What sipp says of its calls.
+
+    Attributes:
+        good: whether each went as its scenario says.
+        told: its last screen, and what it complained of.
+    """
+
+    good: bool
+    told: str
+
+    def count(self, name: str) -> int:
+        """A line of its statistics, such as `Successful call`, over the whole run."""
+        found = re.search(rf"{name} +\| +\d+ +\| +(\d+)", self.told)
+        assert found, self.told
+        return int(found[1])
+
+
+def free_ports(host: str, count: int = 1, step: int = 2) -> Iterator[int]:
+    """Ports that are free for UDP and TCP now; `step` apart from their neighbours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    held: list[socket.socket] = []
+    while len(held) < count:
+        udp = socket.socket(family, socket.SOCK_DGRAM)
+        udp.bind((host, 0))
+        held.append(udp)
+    for udp in held:
+        port = udp.getsockname()[1]
+        udp.close()
+        yield port - port % step
+
+
+def sounds(folder: Path) -> None:
+    """The caller's voice as bytes of G.711, beside the place where sipp runs."""
+    pcm = read_phone_wav(SPEECH / "caller_open.wav").tobytes()
+    (folder / "speech.ulaw").write_bytes(audioop.lin2ulaw(pcm, 2))
+    (folder / "speech.alaw").write_bytes(audioop.lin2alaw(pcm, 2))
+
+
+async def sipp(
+    folder: Path,
+    scenario: str,
+    where: str,
+    *more: str,
+    service: str = "desk",
+    host: str = "127.0.0.1",
+    seconds: float = 40.0,
+) -> Verdict:
+    """Run a scenario.
+
+    Args:
+        folder: where sipp may write, and finds its sounds.
+        scenario: a file of ours without its ending.
+        where: ADDRESS:PORT of who is called.
+        more: further arguments, such as `-t t1`.
+        service: the user that is called.
+        host: our own address.
+        seconds: how long it may take.
+    """
+    if not (folder / "speech.ulaw").exists():
+        sounds(folder)
+    port, media = free_ports(host, 2)
+    process = await asyncio.create_subprocess_exec(
+        *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), where, "-s", service),
+        *("-i", host, "-mi", host, "-p", str(port), "-mp", str(media)),
+        *("-nostdin", "-trace_err", "-error_file", f"{scenario}.err"),
+        *("-timeout", str(int(seconds)), "-timeout_error"),
+        *(more if "-m" in more else ("-m", "1", *more)),
+        cwd=folder,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), seconds + 5)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    errors = folder / f"{scenario}.err"
+    told = out.decode(errors="replace") + (errors.read_text() if errors.exists() else "")
+    return Verdict(process.returncode == 0, told[-6000:])

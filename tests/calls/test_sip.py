@@ -1,0 +1,218 @@
+"""Calls over SIP, from the first INVITE to the record: sipp is the caller and the judge."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from agent.config.settings import Settings
+from agent.server.sip import prepared
+from agent.simulator.brain import BenchBrain, Call, Heard, Say, speechlike
+from agent.simulator.gemini_setup import Conduct
+from tests.calls.exchange import exchange, within
+from tests.calls.sipp_runner import Verdict, needs_sipp, sipp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from agent.simulator.ears import Utterance
+    from tests.calls.exchange import Exchange
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90), needs_sipp]
+
+LOCAL = "127.0.0.1:0"
+
+
+class Operator(BenchBrain):
+    """Calls a tool after the caller's first words; says goodbye when a transfer failed."""
+
+    def __init__(self, tool: Call | None = None) -> None:
+        super().__init__(0.5)
+        self._tool = tool
+
+    def prompted(self, text: str) -> Any:
+        if "could not be put through" in text:
+            return (Say(speechlike(0.5), "Nobody there, goodbye."), Call("end_call", {}))
+        return super().prompted(text)
+
+    def heard(self, utterance: Utterance) -> Heard:
+        said = super().heard(utterance)
+        return said if self._tool is None else Heard(said.text, (*said.reply, self._tool))
+
+
+class Office:
+    """A server that listens for SIP."""
+
+    def __init__(self, here: Exchange, folder: Path, where: str) -> None:
+        self.here = here
+        self.folder = folder
+        self.where = where
+
+    async def call(self, scenario: str, *more: str, **how: Any) -> Verdict:
+        """One call by sipp, which must have gone as its scenario says."""
+        verdict = await sipp(self.folder, scenario, self.where, *more, **how)
+        assert verdict.good, verdict.told
+        return verdict
+
+    async def record(self, n: int = 1) -> tuple[str, list[dict[str, Any]]]:
+        """How the nth call ended, and its flight record."""
+        folder = self.here.folder / "calls"
+
+        def ended() -> Any:
+            found = sorted(folder.glob("*/transcript.json")) if folder.exists() else []
+            return found if len(found) >= n and self.here.building.active == 0 else None
+
+        transcripts = await within(8.0, ended, "no record of the call")
+        told = msgspec.json.decode(transcripts[n - 1].read_bytes())
+        events = (transcripts[n - 1].parent / "events.jsonl").read_text().splitlines()
+        return told["end_reason"], [msgspec.json.decode(line) for line in events]
+
+
+@asynccontextmanager
+async def office(
+    folder: Path, tool: Call | None = None, *, listen: str = LOCAL, slow: float = 0.02, **more: Any
+) -> AsyncIterator[Office]:
+    where = prepared(Settings.load({"SIP_LISTEN": listen})).sip_listen
+    assert where is not None
+    conduct = Conduct(setup_seconds=0.02, model_delay_seconds=slow, speed=50.0)
+    given = {"SIP_LISTEN": where, "SIP_HEADERS": "X-Order-Id"} | more.pop("settings", {})
+    async with exchange(
+        folder,
+        brain=lambda: Operator(tool),
+        conduct=conduct,
+        agent=more.pop("agent", None),
+        **given,
+    ) as here:
+        yield Office(here, folder, where)
+
+
+def kinds(events: list[dict[str, Any]]) -> list[str]:
+    """What happened, one word each."""
+    return [entry["kind"] for entry in events if "kind" in entry]
+
+
+def digits(events: list[dict[str, Any]]) -> str:
+    return "".join(entry["digit"] for entry in events if entry.get("kind") == "line_digit")
+
+
+@pytest.mark.parametrize("transport", ["u1", "t1"])
+async def test_a_caller_speaks_presses_keys_and_hangs_up(tmp_path: Path, transport: str) -> None:
+    agent = {"variables": {"order_id": ""}, "greeting": "Your order is {{order_id}}."}
+    async with office(tmp_path, agent=agent) as there:
+        await there.call("speech_dtmf", "-t", transport)
+        reason, events = await there.record()
+        assert reason == "caller_hung_up"
+        assert digits(events) == "123#"
+        assert "A-17" in str(events[0])
+        asked = there.here.gemini.stats()
+        assert asked.opened == 1
+
+
+async def test_the_agent_hangs_up(tmp_path: Path) -> None:
+    async with office(tmp_path, Call("end_call", {})) as there:
+        await there.call("wait_bye")
+        assert (await there.record())[0] == "agent_hung_up"
+
+
+async def test_a_caller_gives_up_while_it_rings(tmp_path: Path) -> None:
+    async with office(tmp_path, slow=4.0, settings={"ANSWER_WITHIN": "6"}) as there:
+        await there.call("cancel")
+        assert (await there.record())[0] == "caller_hung_up"
+
+
+async def test_a_call_is_held_and_taken_up_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as there:
+        await there.call("hold")
+        reason, events = await there.record()
+        assert reason == "caller_hung_up"
+        assert [entry["on"] for entry in events if entry.get("kind") == "line_held"] == [
+            True,
+            False,
+        ]
+
+
+async def test_a_caller_who_holds_may_be_silent_for_longer_than_a_line_may(tmp_path: Path) -> None:
+    async with office(tmp_path) as there:
+        await there.call("silent_hold")
+        assert (await there.record())[0] == "caller_hung_up"
+
+
+async def test_a_caller_who_vanishes_is_noticed_within_twenty_seconds(tmp_path: Path) -> None:
+    async with office(tmp_path) as there:
+        await there.call("vanish")
+        reason, events = await there.record()
+        assert reason == "line_lost"
+        last = max(entry["t"] for entry in events if entry.get("kind") == "line_audio")
+        assert last < 25.0
+
+
+async def test_keys_come_by_info_too_and_a_session_may_be_refreshed(tmp_path: Path) -> None:
+    async with office(tmp_path) as there:
+        await there.call("info_update")
+        reason, events = await there.record()
+        assert (reason, digits(events)) == ("caller_hung_up", "56")
+
+
+TRANSFERS = {"tools": ["end_call", "transfer_call"], "transfer": {"sales": "sip:sales@127.0.0.1"}}
+PUT_THROUGH = Call("transfer_call", {"target": "sales"})
+
+
+async def test_the_agent_puts_a_caller_through(tmp_path: Path) -> None:
+    async with office(tmp_path, PUT_THROUGH, agent=TRANSFERS) as there:
+        await there.call("refer")
+        assert (await there.record())[0] == "transferred"
+
+
+async def test_a_caller_whom_nobody_takes_is_back_with_the_agent(tmp_path: Path) -> None:
+    async with office(tmp_path, PUT_THROUGH, agent=TRANSFERS) as there:
+        await there.call("refer_busy")
+        reason, events = await there.record()
+        assert reason == "agent_hung_up"
+        assert "the line is busy" in str(events)
+
+
+@pytest.mark.parametrize("scenario", ["delayed_offer", "pcma"])
+async def test_other_ways_to_offer_sound(tmp_path: Path, scenario: str) -> None:
+    async with office(tmp_path) as there:
+        await there.call(scenario)
+        reason, events = await there.record()
+        assert reason == "caller_hung_up"
+        assert "caller_said" in kinds(events)  # the words were heard
+
+
+async def test_what_is_no_call(tmp_path: Path) -> None:
+    async with office(tmp_path) as there:
+        await there.call("no_codec")
+        await there.call("options")
+        assert there.here.opened == 0
+
+
+async def test_calls_by_ipv6(tmp_path: Path) -> None:
+    async with office(tmp_path, listen="[::1]:0") as there:
+        await there.call("speech_dtmf", host="::1")
+        reason, events = await there.record()
+        assert (reason, digits(events)) == ("caller_hung_up", "123#")
+
+
+async def test_calls_over_a_network_that_loses_a_tenth_of_all_messages(tmp_path: Path) -> None:
+    """RFC 3261, section 17: both sides send again."""
+    async with office(tmp_path) as there:
+        await there.call("short", "-m", "10", "-r", "5", "-lost", "10", seconds=60)
+
+
+async def test_who_calls_a_full_house_is_refused(tmp_path: Path) -> None:
+    async with office(tmp_path, settings={"MAX_CALLS": "1"}) as there:
+        first = there.here.building
+
+        async def another() -> None:
+            await within(5.0, lambda: first.active == 1, "nobody calls")
+            await there.call("busy")
+
+        await asyncio.gather(there.call("speech_dtmf"), another())
+        first.drain()
+        await there.call("busy")

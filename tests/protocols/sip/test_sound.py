@@ -1,0 +1,182 @@
+"""What of our sound has been played, and what the caller said without holes."""
+
+from __future__ import annotations
+
+from agent.events import Pcm8k
+from agent.protocols.sip.sound import Heard, Spoken
+
+FRAME = bytes(320)
+
+
+class Ring:
+    """A ring that plays 320 bytes at each tick, and flushes at the next one, as the library's does."""
+
+    def __init__(self, room: int = 32_768) -> None:
+        self.room = room
+        self.held = bytearray()
+        self.heard = bytearray()
+        self.flushing = False
+
+    def take(self, pcm: bytes) -> int:
+        count = min(len(pcm), self.room - len(self.held))
+        self.held += pcm[:count]
+        return count
+
+    def tick(self) -> None:
+        if self.flushing:
+            self.held.clear()
+            self.flushing = False
+        self.heard += self.held[:320]
+        del self.held[:320]
+
+
+def step(spoken: Spoken, ring: Ring) -> list[str]:
+    passed = spoken.played(len(ring.held))
+    spoken.wrote(ring.take(spoken.due(len(ring.held))))
+    return passed
+
+
+def sound(n: int, frames: int = 1) -> bytes:
+    return bytes([n]) * 320 * frames
+
+
+def test_a_mark_is_passed_when_the_sound_before_it_has_been_played() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.play(sound(1, 2))
+    spoken.mark("a")
+    spoken.play(sound(2))
+    spoken.mark("b")
+    passed = []
+    for _ in range(5):
+        passed.append(step(spoken, ring))
+        ring.tick()
+    assert passed == [[], [], ["a"], ["b"], []]
+    assert bytes(ring.heard) == sound(1, 2) + sound(2)
+
+
+def test_a_mark_without_sound_is_passed_at_once() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.mark("a")
+    assert step(spoken, ring) == ["a"]
+
+
+def test_what_is_said_after_a_clear_waits_until_the_ring_is_flushed() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.play(sound(1, 20))
+    spoken.mark("gone")
+    step(spoken, ring)
+    ring.tick()
+    assert spoken.clear(len(ring.held))
+    ring.flushing = True
+    spoken.play(sound(2))
+    spoken.mark("next")
+    assert step(spoken, ring) == []
+    assert len(ring.held) == 19 * 320  # nothing was added to what will be thrown away
+    ring.tick()
+    step(spoken, ring)
+    ring.tick()
+    assert step(spoken, ring) == ["next"]
+    assert bytes(ring.heard) == sound(1) + sound(2)
+
+
+def test_a_clear_of_an_empty_ring_needs_no_flush() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.play(sound(1))
+    assert not spoken.clear(0)
+    assert spoken.due(0) == b""
+    spoken.play(sound(2))
+    step(spoken, ring)
+    assert bytes(ring.held) == sound(2)
+
+
+def test_a_full_ring_gets_the_rest_later() -> None:
+    spoken, ring = Spoken(32_000), Ring(room=640)
+    spoken.play(sound(1, 5))
+    spoken.mark("end")
+    passed = []
+    for _ in range(7):
+        passed += step(spoken, ring)
+        ring.tick()
+    assert passed == ["end"]
+    assert bytes(ring.heard) == sound(1, 5)
+
+
+def test_another_ring_begins_with_what_the_first_had_not_played() -> None:
+    spoken, first = Spoken(32_000), Ring()
+    spoken.play(sound(1) + sound(2) + sound(3))
+    spoken.mark("end")
+    step(spoken, first)
+    first.tick()
+    step(spoken, first)
+    spoken.restarted()
+    second, passed = Ring(), []
+    for _ in range(4):
+        passed += step(spoken, second)
+        second.tick()
+    assert bytes(first.heard + second.heard) == sound(1) + sound(2) + sound(3)
+    assert passed == ["end"]
+
+
+def test_another_ring_has_nothing_of_what_was_taken_back() -> None:
+    spoken, first = Spoken(32_000), Ring()
+    spoken.play(sound(1, 3))
+    step(spoken, first)
+    assert spoken.clear(len(first.held))
+    spoken.play(sound(2))
+    spoken.mark("end")
+    spoken.restarted()
+    second = Ring()
+    step(spoken, second)
+    assert bytes(second.held) == sound(2)
+    second.tick()
+    assert step(spoken, second) == ["end"]
+
+
+def test_a_call_that_is_too_far_ahead_is_noticed() -> None:
+    spoken = Spoken(640)
+    spoken.play(sound(1, 2))
+    assert not spoken.overfull
+    spoken.play(sound(1))
+    assert spoken.overfull
+
+
+# ---- the caller
+
+
+def test_frames_are_whole_whatever_is_read() -> None:
+    heard = Heard(10.0)
+    first = heard.frames(bytes([1]) * 500, 10.01)
+    assert first == [Pcm8k(bytes([1]) * 320)]
+    assert heard.frames(bytes([1]) * 460, 10.03) == [Pcm8k(bytes([1]) * 320)] * 2
+
+
+def test_a_caller_who_sends_nothing_is_silent() -> None:
+    heard = Heard(10.0)
+    heard.frames(FRAME, 10.0)
+    frames = 0
+    for n in range(1, 101):
+        pcm = heard.frames(b"", 10.0 + n / 100)
+        assert all(set(frame) == {0} for frame in pcm)
+        frames += len(pcm)
+        assert n >= 10 or not pcm
+    assert 44 <= frames <= 46  # a second, but for the time in which it was not known
+    assert heard.frames(FRAME, 11.02) == [Pcm8k(FRAME)]
+    assert heard.frames(b"", 11.05) == []
+
+
+def test_a_caller_of_whom_nothing_comes_is_gone() -> None:
+    heard = Heard(10.0)
+    heard.frames(FRAME, 20.0)
+    assert not heard.dead(34.9)
+    assert heard.dead(35.0)
+    heard.alive(35.0)  # a report came after all
+    assert not heard.dead(49.9)
+
+
+def test_who_holds_the_call_need_send_nothing() -> None:
+    heard = Heard(10.0)
+    heard.hold(True, 12.0)
+    assert not heard.dead(500.0)
+    heard.hold(False, 500.0)
+    assert not heard.dead(514.0)
+    assert heard.dead(515.0)
