@@ -37,6 +37,7 @@ COMMANDS = {
     "replay": "Play a recorded call to today's core and compare what it does.",
     "bench": "Measure what calls cost, and what they lose and wait.",
     "torture": "Let all go wrong, one call each; tell what callers noticed.",
+    "sip": "Print firewall rules that keep strangers from SIP calls.",
     "simulate": "Run a stand-in: for Gemini Live, or for Twilio with a caller.",
 }
 """Every command, by the name of its file in this folder, in the order of `pickup --help`."""

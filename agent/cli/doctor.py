@@ -116,6 +116,7 @@ async def examine(settings: Settings, here: Path, *, live: bool = False) -> Doct
 
     from agent.cli.parts.checks import LOCAL_CHECKS, PATIENCE, Patient
     from agent.cli.parts.checks_outside import OUTSIDE_CHECKS
+    from agent.cli.parts.checks_sip import sip_checks
     from agent.drive.logs import Redactor
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
@@ -126,7 +127,7 @@ async def examine(settings: Settings, here: Path, *, live: bool = False) -> Doct
     first = Checked(name="settings", verdict="ok", text="all are valid", mend=None, ms=0.0)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as http:
         patient = Patient(settings, here, http, wakeups.now)
-        table = (*LOCAL_CHECKS, *OUTSIDE_CHECKS)
+        table = (*LOCAL_CHECKS, *sip_checks(settings), *OUTSIDE_CHECKS)
         running = [tasks.start_read(check.name, _timed(check, patient)) for check in table]
         await asyncio.wait(running)
     checks = [first]
