@@ -6,6 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv pip
 ARGS ?=
+SIP ?=
 
 # Continuous integration runs every suite, on these versions, and lets none of them skip in silence.
 CI_VERSIONS := 3.11 3.13
@@ -31,8 +32,8 @@ help: ## this list
 
 install: $(VENV)/.dev ## the command and what developers need, in .venv
 
-demo: $(VENV)/.runtime ## one telephone call, heard and written to disk: no account, no key (ARGS=--help)
-	@$(BIN)/pickup demo $(ARGS)
+demo: $(VENV)/$(if $(SIP),.dev,.runtime) ## one telephone call, heard and written to disk: no account, no key (SIP=1: by SIP; ARGS=--help)
+	@$(BIN)/pickup demo $(if $(SIP),--sip) $(ARGS)
 
 check: $(VENV)/.dev ## formatting, lint, types, import contracts, infrastructure files
 	$(BIN)/ruff format --check .

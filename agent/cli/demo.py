@@ -30,8 +30,12 @@ from agent.drive.tasks import Tasks
 from agent.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from agent.cli.parts.demo_report import DemoReport
     from agent.simulator.caller import CallerOptions
+    from agent.simulator.report import CallReport
+    from agent.simulator.softphone_report import SoftphoneReport
 
 app = typer.Typer()
 
@@ -43,6 +47,8 @@ PLAYERS = (
     ("play", "-q"),
 )
 """Programs that play a WAV file, and how each is told to do it quietly."""
+
+SIP_LISTEN = "127.0.0.1:0"
 
 LONGEST = 35.0
 LONGEST_LIVE = 60.0
@@ -57,17 +63,21 @@ def demo(
     wav: Annotated[
         list[Path] | None, typer.Option(help="Your own recording as the caller (PCM WAV).")
     ] = None,
+    sip: Annotated[
+        bool,
+        typer.Option("--sip", help="Call by SIP and RTP, not as Twilio would (extra `sip`)."),
+    ] = False,
     play: Annotated[bool, typer.Option("--play", help="Play the recording afterwards.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else.")
     ] = False,
 ) -> None:
-    """Place one telephone call as Twilio would and show what happens."""
+    """Place one telephone call as Twilio would, or by SIP, and show what happens."""
     console = Console(stderr=as_json, highlight=False)
     settings = Settings.load(environment(), Path(".env"))
     if live and settings.api_key is None:
         raise UserError("--live needs GEMINI_API_KEY, in the environment or in .env")
-    evidence = _call(settings, live, wav or [], console)
+    evidence = _call(settings, live, wav or [], sip, console)
     found = steps(
         evidence,
         answers=2 if live else (len(wav) if wav else 4),
@@ -88,9 +98,10 @@ def demo(
         raise typer.Exit(1)
 
 
-def _call(settings: Settings, live: bool, wav: list[Path], console: Console) -> Evidence:
+def _call(settings: Settings, live: bool, wav: list[Path], sip: bool, console: Console) -> Evidence:
     """Start the server and the stand-in, place the call, stop them; what was seen of it."""
-    options = _caller(wav, LONGEST_LIVE if live else LONGEST)
+    longest = LONGEST_LIVE if live else LONGEST
+    options = _caller(wav, longest)
     data = settings.data_dir.absolute()
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     token = secrets.token_hex(16)
@@ -104,14 +115,19 @@ def _call(settings: Settings, live: bool, wav: list[Path], console: Console) -> 
                 stand_in = Child(("simulate", "gemini"), _bare(environment()), log, data)
                 stack.callback(stand_in.stop)
             environ = _server_environment(settings, data, token, stand_in)
+            environ |= {"SIP_LISTEN": SIP_LISTEN} if sip else {}
             server = Child(("serve", "--port", "0", "--record"), environ, log, data)
             stack.callback(server.stop)
         except UserError:
             _show_log(console, log)
             raise
         follower = Follower(data / "calls")
-        options = _at(options, server.url, token)
-        caller = asyncio.run(_place(options, follower, console))
+        call: Coroutine[Any, Any, CallReport | SoftphoneReport]
+        if server.sip is not None:
+            call = _softphone(server.sip, wav, longest, log)
+        else:
+            call = _call_through_twilio(_at(options, server.url, token))
+        caller = asyncio.run(_followed(call, follower, console))
         violations = _violations(stand_in) if stand_in else None
         server.stop()  # it ends when the call's record is written
         for said in follower.news():
@@ -135,16 +151,46 @@ def _at(options: CallerOptions, url: str, token: str) -> CallerOptions:
     return replace(options, url=url, auth_token=token)
 
 
-async def _place(options: CallerOptions, follower: Follower, console: Console) -> Any:
-    """The call, with the conversation on the terminal as it is recorded."""
+async def _call_through_twilio(options: CallerOptions) -> CallReport:
     from agent.simulator.caller import run_caller
 
-    call = Tasks("demo").start_read("caller", run_caller(options))
-    while not call.done():
-        await asyncio.wait([call], timeout=0.2)
+    return await run_caller(options)
+
+
+async def _softphone(
+    where: str, wav: list[Path], longest: float, log: IO[bytes]
+) -> SoftphoneReport:
+    """The call by SIP, in a process of its own: what speaks SIP runs once in one."""
+    from agent.simulator.caller import SPEECH
+    from agent.simulator.softphone_report import SoftphoneReport
+
+    clips = [*wav, SPEECH / "caller_bye.wav"] if wav else []
+    words = ["--to", f"sip:agent@{where}", "--seconds", f"{longest:g}", "--json"]
+    for clip in clips:
+        words += ["--wav", str(clip.absolute())]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", "simulate", "sip", *words),
+        env=_bare(environment()),
+        stdout=subprocess.PIPE,
+        stderr=log,
+    )
+    told, _ = await process.communicate()
+    try:
+        return msgspec.json.decode(told, type=SoftphoneReport)
+    except msgspec.DecodeError:
+        raise UserError("`pickup simulate sip` did not place the call: see above") from None
+
+
+async def _followed(
+    call: Coroutine[Any, Any, CallReport | SoftphoneReport], follower: Follower, console: Console
+) -> CallReport | SoftphoneReport:
+    """The call, with the conversation on the terminal as it is recorded."""
+    task = Tasks("demo").start_read("caller", call)
+    while not task.done():
+        await asyncio.wait([task], timeout=0.2)
         for said in follower.news():
             _say(console, said)
-    return call.result()
+    return task.result()
 
 
 def _bare(environ: dict[str, str]) -> dict[str, str]:

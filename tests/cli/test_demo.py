@@ -266,3 +266,16 @@ def test_a_recording_of_ones_own_is_the_caller(here: Path) -> None:
     assert parking["heard"] == parking["agent"]
     assert goodbye["agent"] == goodbye["heard"] == EXAMPLE["turns"][-1]["agent"]
     assert found["barge_in"] == {"clear_ms": None, "stale_ms": None}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_the_same_conversation_is_held_by_sip(here: Path) -> None:
+    found, _ = whole(here, "--sip")
+    assert (found["ok"], found["failed"], found["lost_ms"]) == (True, [], 0.0)
+    for turn, example in zip(found["turns"], EXAMPLE["turns"], strict=True):
+        assert (turn["n"], turn["caller"]) == (example["n"], example["caller"])
+        if turn["n"] != 2:  # the one that is interrupted
+            assert turn["agent"] == turn["heard"] == example["agent"]
+    assert len(found["turns"][2]["heard"]) < len(found["turns"][2]["agent"])
+    assert found["barge_in"]["clear_ms"] < 300.0

@@ -20,7 +20,15 @@ from agent.cli.parts.demo_report import (
     turns,
 )
 from agent.cli.parts.follow import Follower
-from agent.simulator.report import CallReport, ClearReceived, Ended, Underrun, Violation
+from agent.simulator.report import (
+    CallReport,
+    ClearReceived,
+    Ended,
+    HeardUtterance,
+    Underrun,
+    Violation,
+)
+from agent.simulator.softphone_report import SoftphoneReport
 
 EXAMPLE = json.loads((Path(__file__).parent / "examples" / "demo.json").read_text())
 
@@ -185,3 +193,49 @@ def test_a_turn_without_an_agent_is_a_turn() -> None:
     row = {"n": 1, "latency_ms": None, "sent_ms": None, "model_ms": None, "out_ms": None}
     found = turns({"lines": [{"n": 1, "who": "caller", "text": "Hi."}], "turns": [row]})
     assert found == [DemoTurn(1, "Hi.", "", "", None, None, None, None)]
+
+
+# ---- by SIP
+
+
+def by_sip(folder: Path, **caller: Any) -> Evidence:
+    """The same call from the softphone's side: interrupted 11 s into it, silent 50 ms later."""
+    seen = SoftphoneReport(
+        to="sip:agent@127.0.0.1:5070",
+        ended=Ended.AGENT_HUNG_UP,
+        start_now_s=51.0,
+        first_word_ms=74.25,
+        heard=[HeardUtterance(0.1, 3.0, 2900.0), HeardUtterance(9.0, 11.05, 2050.0)],
+    )
+    for name, value in caller.items():
+        setattr(seen, name, value)
+    return evidence(folder)._replace(caller=seen)
+
+
+def test_the_same_steps_are_asked_of_a_call_by_sip(tmp_path: Path) -> None:
+    seen = by_sip(tmp_path)
+    found = steps(seen, answers=4, interrupts=True, judged=True)
+    assert len(found) == 10
+    assert [step.name for step in found if not step.happened] == []
+    assert report(seen, found).barge_in == BargeIn(50.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("caller", "step"),
+    [
+        ({"heard": [HeardUtterance(9.0, 11.35, 2350.0)]}, "was silent after that"),
+        ({"heard": []}, "was interrupted and cleared the line"),
+        ({"start_now_s": None}, "answered the phone"),
+        ({"ended": Ended.LINE_LOST}, "hung up"),
+        ({"lost_received": 1}, "lost no sound"),
+    ],
+)
+def test_what_did_not_happen_by_sip_is_named(
+    tmp_path: Path, caller: dict[str, Any], step: str
+) -> None:
+    assert step in failed(by_sip(tmp_path, **caller))
+
+
+def test_lost_packets_are_lost_sound(tmp_path: Path) -> None:
+    seen = by_sip(tmp_path, lost_received=2, lost_sent=1)
+    assert report(seen, []).lost_ms == 60.0

@@ -1,4 +1,7 @@
-"""Child processes that say where they listen: `{"listening": "http://127.0.0.1:NNNN"}` is the first line they print."""
+"""Child processes that say where they listen: `{"listening": "http://127.0.0.1:NNNN"}` is the first line they print.
+
+Where calls by SIP come in stands beside it (`"sip": "127.0.0.1:NNNN"`), where they do.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,10 @@ class Child:
         environ: its environment.
         errors: where its stderr goes; None: with ours.
         folder: its working folder, and so whose `.env` it reads; None: ours.
+
+    Attributes:
+        url: where it listens.
+        sip: where it listens for SIP, `ADDRESS:PORT`; None where it does not.
     """
 
     def __init__(
@@ -49,6 +56,7 @@ class Child:
             cwd=folder,
             start_new_session=True,  # Ctrl-C is for us: we end it when its calls have ended
         )
+        self.sip: str | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         try:
@@ -93,7 +101,9 @@ class Child:
     def _listening(self) -> str:
         line = self.line(STARTS_WITHIN)
         try:
-            return str(json.loads(line or "")["listening"])
-        except (ValueError, KeyError, TypeError):
+            told = json.loads(line or "")
+            self.sip = told.get("sip")
+            return str(told["listening"])
+        except (ValueError, KeyError, TypeError, AttributeError):
             status = self.stop()
             raise UserError(f"`{self.name}` did not start (exit status {status})") from None

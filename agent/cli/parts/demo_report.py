@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from agent.simulator.softphone_report import SoftphoneReport
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
 
 STALE_MS = 0.0
 """Interrupted audio that may be heard after `clear`."""
+
+SILENT_MS = 300.0
+"""By SIP: how long after `interrupted` the voice may still be heard on a busy machine, the phone's jitter buffer included; what the
+line holds for us (400 ms) would be heard longer. What is heard later is stale."""
+
+PACKET_MS = 20.0
 
 
 class DemoTurn(msgspec.Struct, frozen=True):
@@ -33,7 +41,7 @@ class DemoTurn(msgspec.Struct, frozen=True):
 
 
 class BargeIn(msgspec.Struct, frozen=True):
-    """The interruption: `interrupted` read until `clear` was at the phone; what was heard after that."""
+    """The interruption: `interrupted` read until `clear` was at the phone (by SIP: until nothing more was heard); what was heard after that."""
 
     clear_ms: float | None
     stale_ms: float | None
@@ -68,13 +76,13 @@ class Evidence(NamedTuple):
     """Everything that was seen of the call.
 
     Attributes:
-        caller: the phone network's report.
+        caller: the phone network's report, or the softphone's.
         follower: the flight record.
         transcript: `transcript.json`, empty where there is none.
         violations: rules that our side broke, as the stand-in for the model counted them; None for a real model.
     """
 
-    caller: CallReport
+    caller: CallReport | SoftphoneReport
     follower: Follower
     transcript: dict[str, Any]
     violations: list[str] | None
@@ -106,6 +114,8 @@ def turns(transcript: dict[str, Any]) -> list[DemoTurn]:
 
 def barge_in(evidence: Evidence) -> BargeIn:
     """How fast the agent fell silent."""
+    if isinstance(evidence.caller, SoftphoneReport):
+        return _fell_silent(evidence.caller, evidence.follower)
     clears = evidence.caller.clears
     if not clears:
         return BargeIn(None, None)
@@ -116,6 +126,19 @@ def barge_in(evidence: Evidence) -> BargeIn:
     arrived = evidence.caller.start_now_s + clears[0].at_s
     read = evidence.follower.clock + interrupted[0]
     return BargeIn(round((arrived - read) * 1000, 1), stale_ms)
+
+
+def _fell_silent(caller: SoftphoneReport, follower: Follower) -> BargeIn:
+    """The same of a line that knows no `clear`: the utterance at the ear that the interruption fell into, and its end."""
+    interrupted = follower.at("interrupted")
+    if not interrupted or caller.start_now_s is None:
+        return BargeIn(None, None)
+    at_s = follower.clock + interrupted[0] - caller.start_now_s
+    ends = [heard.end_s for heard in caller.heard if heard.start_s <= at_s]
+    if not ends:
+        return BargeIn(None, None)
+    silent_ms = max(0.0, (ends[-1] - at_s) * 1000)
+    return BargeIn(round(silent_ms, 1), round(max(0.0, silent_ms - SILENT_MS), 1))
 
 
 def steps(evidence: Evidence, *, answers: int, interrupts: bool, judged: bool) -> list[Step]:
@@ -139,7 +162,7 @@ def steps(evidence: Evidence, *, answers: int, interrupts: bool, judged: bool) -
     ]
     if interrupts:
         found += [
-            Step("was interrupted and cleared the line", bool(caller.clears), "events.jsonl"),
+            Step("was interrupted and cleared the line", _cleared(evidence), "events.jsonl"),
             Step("was silent after that", stale is not None and stale <= STALE_MS, "call.wav"),
         ]
     if judged:
@@ -158,16 +181,28 @@ def steps(evidence: Evidence, *, answers: int, interrupts: bool, judged: bool) -
         found.append(
             Step("ended", caller.ended in ("agent_hung_up", "caller_hung_up"), "events.jsonl")
         )
-    broken = [str(violation) for violation in caller.violations] + (evidence.violations or [])
+    broken = [] if isinstance(caller, SoftphoneReport) else [*map(str, caller.violations)]
+    broken += evidence.violations or []
     found.append(Step("broke no rule of the wire", not broken, "; ".join(broken)))
     return found
 
 
+def _cleared(evidence: Evidence) -> bool:
+    if isinstance(evidence.caller, SoftphoneReport):
+        return barge_in(evidence).clear_ms is not None
+    return bool(evidence.caller.clears)
+
+
 def lost_ms(evidence: Evidence) -> float:
     """Sound that was lost in either direction, in milliseconds."""
+    caller = evidence.caller
+    if isinstance(caller, SoftphoneReport):
+        on_the_line = (caller.lost_sent + caller.lost_received) * PACKET_MS
+    else:
+        on_the_line = caller.lost_ms
     counted: dict[str, float] = evidence.transcript.get("metrics", {})
     dropped = counted.get("dropped_up_ms", 0.0) + counted.get("dropped_down_ms", 0.0)
-    return round(evidence.caller.lost_ms + dropped, 1)
+    return round(on_the_line + dropped, 1)
 
 
 def report(evidence: Evidence, found: list[Step]) -> DemoReport:
