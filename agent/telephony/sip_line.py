@@ -31,7 +31,7 @@ from agent.protocols.sip.sound import Heard, Spoken
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from baresip.call import Call, DigitEvent
+    from baresip.call import Call
     from baresip.events import StackEvent
 
     from agent.drive.tasks import Tasks
@@ -107,7 +107,6 @@ class SipLine:
             HangUp: lambda _: self.leave(),
         }
         call.on(self._happened)
-        call.on_dtmf(self._pressed)
 
     @property
     def over(self) -> bool:
@@ -205,15 +204,15 @@ class SipLine:
             self._end(ended(event.text or "", established=self._answered.done()))
         elif event.event is Event.CALL_RTCP:
             self._heard.alive(now)
+        elif event.event is Event.CALL_DTMF_START and event.text:
+            # Not at its end: keys by INFO that follow each other within their durations have one end in common.
+            self._heard.alive(now)
+            if not self.ended.done():
+                self.sink(LineDigit(event.text))
         elif event.event in (Event.CALL_HOLD, Event.CALL_RESUME):
             held = event.event is Event.CALL_HOLD
             self._heard.hold(held, now)
             self.sink(LineHeld(held))
-
-    def _pressed(self, event: DigitEvent) -> None:
-        self._heard.alive(self._now())
-        if not self.ended.done():
-            self.sink(LineDigit(event.digit))
 
     def _end(self, reason: str) -> None:
         if self.ended.done():

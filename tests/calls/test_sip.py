@@ -155,7 +155,7 @@ async def test_keys_come_by_info_too_and_a_session_may_be_refreshed(tmp_path: Pa
     async with office(tmp_path) as there:
         await there.call("info_update")
         reason, events = await there.record()
-        assert (reason, digits(events)) == ("caller_hung_up", "56")
+        assert (reason, digits(events)) == ("caller_hung_up", "576")
 
 
 TRANSFERS = {"tools": ["end_call", "transfer_call"], "transfer": {"sales": "sip:sales@127.0.0.1"}}
