@@ -30,6 +30,7 @@ END_REASONS = (
     "model_lost",
     "time_limit",
     "caller_silent",
+    "held_too_long",
     "transferred",
     "voicemail",
     "server_stopped",
