@@ -7,16 +7,14 @@ import audioop
 import re
 import shutil
 import socket
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
 from agent.simulator.caller import SPEECH
 from agent.simulator.wav import read_phone_wav
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SCENARIOS = Path(__file__).parent / "sipp"
 
@@ -43,18 +41,27 @@ class Verdict(NamedTuple):
         return int(found[1])
 
 
-def free_ports(host: str, count: int = 1, step: int = 2) -> Iterator[int]:
-    """Ports that are free for UDP and TCP now; `step` apart from their neighbours."""
+def free_ports(host: str, count: int) -> list[int]:
+    """Even ports that are free for UDP and TCP now, as is the odd one behind each (RFC 3550, section 11: RTCP)."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    held: list[socket.socket] = []
-    while len(held) < count:
-        udp = socket.socket(family, socket.SOCK_DGRAM)
-        udp.bind((host, 0))
-        held.append(udp)
-    for udp in held:
-        port = udp.getsockname()[1]
-        udp.close()
-        yield port - port % step
+    found: list[int] = []
+    with ExitStack() as held:  # what was tried is not tried again
+
+        def bind(kind: socket.SocketKind, port: int) -> int:
+            tried = held.enter_context(socket.socket(family, kind))
+            tried.bind((host, port))
+            taken: int = tried.getsockname()[1]
+            return taken
+
+        while len(found) < count:
+            port = bind(socket.SOCK_DGRAM, 0)
+            if port % 2:
+                continue
+            with suppress(OSError):
+                bind(socket.SOCK_DGRAM, port + 1)
+                bind(socket.SOCK_STREAM, port)
+                found.append(port)
+    return found
 
 
 def sounds(folder: Path) -> None:
