@@ -203,6 +203,8 @@ async def test_calls_over_a_network_that_loses_a_tenth_of_all_messages(tmp_path:
     """RFC 3261, section 17: both sides send again."""
     async with office(tmp_path) as there:
         await there.call("short", "-m", "10", "-r", "5", "-lost", "10", seconds=60)
+        # Whose last words were lost as well is gone like anybody who vanishes.
+        await within(30.0, lambda: there.here.building.active == 0, "a call is left")
 
 
 async def test_who_calls_a_full_house_is_refused(tmp_path: Path) -> None:
