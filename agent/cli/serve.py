@@ -92,7 +92,10 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
         config = configure(build(building), settings.host, settings.port)
         drain_seconds = float(settings.drain_seconds)
         server = Server(config, building, drain_seconds, settle, sip=settings.sip_listen)
-        server.run(sockets=[listening])
+        try:
+            server.run(sockets=[listening])
+        except SystemExit:  # uvicorn's, where the application could not be opened
+            raise building.mistake or SystemExit(1) from None
         if not server.started:
             raise UserError("it could not start: what is wrong stands above")
 

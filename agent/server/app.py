@@ -13,6 +13,7 @@ import structlog
 from starlette.applications import Starlette
 
 from agent.drive.tasks import Tasks
+from agent.errors import UserError
 from agent.server.arrivals import Arrivals
 from agent.server.assembly import Around, Assembly
 from agent.server.clock import wall
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from pydantic import SecretStr
     from starlette.routing import BaseRoute
+    from starlette.types import Message, Receive, Scope, Send
 
     from agent.config.agent_files import AgentFiles
     from agent.config.settings import Settings
@@ -61,6 +63,9 @@ class Building:
         public_url: the origin at which Twilio reaches us; known only once we listen where it is loopback's.
         recording: keep every call's sound.
         hide: told every named secret that is read, before anybody else: no log may show it.
+
+    Attributes:
+        mistake: why it could not be opened, where somebody can mend that.
     """
 
     def __init__(
@@ -80,6 +85,7 @@ class Building:
         self.recording = recording
         self._hide = hide
         self.switchboard: Switchboard | None = None
+        self.mistake: UserError | None = None
 
     @property
     def active(self) -> int:
@@ -98,6 +104,15 @@ class Building:
     @asynccontextmanager
     async def open(self, app: Starlette) -> AsyncIterator[None]:
         """Starlette's lifespan: open what calls need, close it when the last has ended."""
+        try:
+            async with self._open(app):
+                yield
+        except UserError as error:
+            self.mistake = error
+            raise
+
+    @asynccontextmanager
+    async def _open(self, app: Starlette) -> AsyncIterator[None]:
         settings = self.settings
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         tasks = Tasks("server", _failed)
@@ -181,9 +196,25 @@ def _keep_house(
         tasks.start("ledger", keep_ledger(wiring.ledger, records, wiring.wall))
 
 
+class Application(Starlette):
+    """Starlette that does not trace a user's mistake: whoever started it says that in one line."""
+
+    def __init__(self, building: Building) -> None:
+        super().__init__(lifespan=building.open)
+        self._building = building
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def tell(message: Message) -> None:
+            failed = message["type"] == "lifespan.startup.failed"
+            known = failed and self._building.mistake is not None
+            await send({**message, "message": ""} if known else message)
+
+        await super().__call__(scope, receive, tell if scope["type"] == "lifespan" else send)
+
+
 def build(building: Building) -> Starlette:
     """The application of a building."""
-    return Starlette(lifespan=building.open)
+    return Application(building)
 
 
 def _failed(child: str, error: BaseException) -> None:

@@ -149,7 +149,9 @@ def _upgrade(connection: sa.Connection) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise UserError("the database was made by a newer version of Pickup: update it") from error
+        raise UserError(
+            "DATABASE_URL: the database was made by a newer version of Pickup; update this one"
+        ) from error
 
 
 def _make_private(database: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,6 +173,23 @@ def test_a_data_folder_that_cannot_be_made_is_named(
     monkeypatch.setenv("DATA_DIR", str(here / "file" / "data"))
     status, line = run(capsys)
     assert (status, "DATA_DIR=" in line) == (2, True)
+
+
+def test_a_database_of_a_newer_version_is_told_in_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(here / "newer.db")) as database, database:
+        database.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        database.execute("INSERT INTO alembic_version VALUES ('9999')")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{here}/newer.db")
+    monkeypatch.setenv("GEMINI_API_KEY", "key")
+    with pytest.raises(SystemExit) as left:
+        cli.main(["serve", "--port", "0"])
+    told = capsys.readouterr()
+    assert (left.value.code, told.out) == (2, "")
+    assert told.err.splitlines()[-1].startswith("pickup: DATABASE_URL: ")
+    assert "newer version of Pickup" in told.err
+    assert "Traceback" not in told.err
 
 
 def test_the_origin_of_a_listening_socket() -> None:
