@@ -119,6 +119,7 @@ class OwnLines(msgspec.Struct, frozen=True):
         still_there: asks a silent caller whether he is there.
         unheard: takes leave of a caller who is not.
         time_limit: the call has lasted as long as it may.
+        budget: the call, or the day, has cost as much as it may.
         disclosure: the first words of the call, where the agent's file does not waive them.
         consent: said after that, where the agent's file has it: sound is kept from its end on.
         filler: said in place of `moment` while a tool runs, where the agent's file has it.
@@ -126,6 +127,7 @@ class OwnLines(msgspec.Struct, frozen=True):
 
     trouble: OwnLine
     time_limit: OwnLine
+    budget: OwnLine
     moment: OwnLine
     repeat: OwnLine
     still_there: OwnLine

@@ -226,6 +226,7 @@ class OwnWords(Part):
         Line | None, Shape("a line said instead of `trouble` where there is a `fallback_number`")
     ] = None
     time_limit: Annotated[Line | None, A_LINE] = None
+    budget: Annotated[Line | None, A_LINE] = None
     moment: Annotated[Line | None, A_LINE] = None
     repeat: Annotated[Line | None, A_LINE] = None
     still_there: Annotated[Line | None, A_LINE] = None

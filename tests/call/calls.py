@@ -36,6 +36,7 @@ REPEAT = OwnLine("repeat", "Could you say it again?", speech(0.6))
 THERE = OwnLine("still_there", "Are you still there?", speech(0.4))
 UNHEARD = OwnLine("unheard", "I cannot hear you. Goodbye.", speech(0.8))
 LIMIT = OwnLine("time_limit", "We have reached the end of the time.", speech(1.0))
+BUDGET = OwnLine("budget", "I have to end this call now.", speech(0.9))
 HELLO = OwnLine("disclosure", "You are speaking with an automated assistant.", speech(1.0))
 
 
@@ -56,6 +57,7 @@ class Bench:
         lines = OwnLines(
             trouble=TROUBLE,
             time_limit=LIMIT,
+            budget=BUDGET,
             moment=MOMENT,
             repeat=REPEAT,
             still_there=THERE,

@@ -7,7 +7,7 @@ import pytest
 from agent import events as e
 from agent.call.life import Phase
 from agent.errors import Fate
-from tests.call.calls import LIMIT, TROUBLE, Bench, say, talking
+from tests.call.calls import BUDGET, TROUBLE, Bench, say, talking
 
 RECEPTION = e.TransferAfterGoodbye("reception", within=40.0)
 
@@ -268,7 +268,7 @@ def test_a_call_that_must_end_ends_politely() -> None:
     bench.tell(e.EndPolitely("budget"))
     bench.run(1.5)
     assert bench.ended("budget")
-    assert bench.machine.turns.lines(100.0)[-1].heard == LIMIT.text
+    assert bench.machine.turns.lines(100.0)[-1].heard == BUDGET.text
 
 
 def test_a_provider_that_says_the_call_is_over_is_believed() -> None:

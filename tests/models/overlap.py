@@ -95,7 +95,7 @@ class Overlap:
         options = CallOptions(
             greeting="Greet the caller.", local_voice=LocalVoiceOptions(barge_in=True)
         )
-        self.machine = CallMachine(options, OwnLines(OWN, OWN, OWN, OWN, OWN, OWN))
+        self.machine = CallMachine(options, OwnLines(OWN, OWN, OWN, OWN, OWN, OWN, OWN))
         self.cleared: list[float] = []
         self._caller = caller
         self._echo = echo

@@ -13,6 +13,7 @@ from agent.config.agent_file import DISCLOSURE, AgentFile
 from agent.config.agent_parts import OwnWords
 from agent.events import Pcm24k
 from agent.server.lines import PROVIDERS, SHIPPED, LineStore
+from agent.server.spoken import SPOKEN
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +37,7 @@ def test_the_shipped_lines_have_words_and_sound(store: LineStore) -> None:
     lines = store.lines_for(agent(DISCLOSURE))
     assert lines.disclosure is not None
     assert lines.disclosure.text == DISCLOSURE
-    for line in (lines.trouble, lines.time_limit, lines.disclosure):
+    for line in (lines.trouble, lines.time_limit, lines.budget, lines.disclosure):
         assert 1.0 < line.pcm.seconds < 10.0
         assert len(line.text.split()) > 5
     for line in (lines.moment, lines.still_there, lines.repeat, lines.unheard):
@@ -55,6 +56,10 @@ def test_who_is_put_through_to_a_person_is_not_asked_to_call_again(store: LineSt
 
 def test_every_wav_that_is_shipped_has_its_words(store: LineStore) -> None:
     assert {path.name.partition(".")[0] for path in SHIPPED.glob("*.wav")} == set(store._shipped)
+
+
+def test_the_busy_line_has_the_same_words_on_every_line(store: LineStore) -> None:
+    assert store._shipped["busy"].text == SPOKEN["busy"]
 
 
 def test_an_agent_that_waives_the_disclosure_has_none(store: LineStore) -> None:

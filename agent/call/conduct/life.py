@@ -135,7 +135,7 @@ def call_abandoned(call: CallState, event: e.CallAbandoned, now: float) -> None:
 
 
 def end_politely(call: CallState, event: e.EndPolitely, now: float) -> None:
-    close_with(call, call.own.time_limit, event.reason, now)
+    close_with(call, call.own.budget, event.reason, now)
 
 
 def last_words_late(call: CallState, now: float) -> None:
