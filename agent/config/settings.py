@@ -223,6 +223,16 @@ class Settings(BaseSettings):
         Field(ge=1, le=10_000, description="Calls at a time; the next caller hears a busy line."),
         Shape("a whole number from 1 to 10000"),
     ] = 25
+    spoken_refusals: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=100,
+            description="Callers on SIP and Asterisk who may hear the busy line at once; the others, and with 0 all, "
+            "are refused unheard (486), so that a PBX or trunk tries elsewhere.",
+        ),
+        Shape("a whole number from 0 to 100"),
+    ] = 0
     max_call_seconds: Annotated[
         int,
         Field(ge=10, le=86_400, description="Longest call, in seconds."),

@@ -24,6 +24,7 @@ from agent.server.ledger import keep_ledger
 from agent.server.line_door import LineDoor
 from agent.server.outbound.outbound import Outbound
 from agent.server.providers import CARRIER, LINES, PHONES
+from agent.server.refusals import Refusals
 from agent.server.register import Register, derive
 from agent.server.retention import keep_deleting
 from agent.server.sip import SipDoor
@@ -86,10 +87,13 @@ class Building:
         self._hide = hide
         self.switchboard: Switchboard | None = None
         self.mistake: UserError | None = None
+        self._arrivals: Arrivals | None = None
 
     @property
     def active(self) -> int:
-        return self.switchboard.active if self.switchboard else 0
+        """Calls, and callers who are being told that there is no room for them."""
+        calls = self.switchboard.active if self.switchboard else 0
+        return calls + (self._arrivals.refusing if self._arrivals else 0)
 
     def _secret(self, name: str) -> SecretStr | None:
         found = self.settings.secret(name)
@@ -135,7 +139,8 @@ class Building:
             )
             board = Switchboard(wiring, register, Tasks("calls", _failed), settings.max_calls, warm)
             self.switchboard = board
-            arrivals = Arrivals(board, Tasks("arrivals", _failed))
+            refusals = Refusals(wiring.lines, wiring.agent_for, wakeups, settings.spoken_refusals)
+            self._arrivals = arrivals = Arrivals(board, refusals, Tasks("arrivals", _failed))
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
             app.router.routes.extend(self._doors(board, arrivals, wakeups, warm))
             app.router.routes.extend(await outbound.open())

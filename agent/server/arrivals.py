@@ -3,7 +3,7 @@
     rings --the agent can speak--> answered: talks --last words--> hung up
       |                               ^  |
       |                               |  +--transfer--> away --taken--> hung up
-      +--no room--> refused           +---nobody takes it--+
+      +--no room--> told why, or not +---nobody takes it--+
 
 What a provider's `/after` decides for other calls is decided here: who is put through, and who is hung up.
 """
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from agent.events import HangUp, LineEnded
-from agent.protocols.door import Transfer
+from agent.protocols.door import Say, Transfer
 from agent.server.live_call import LiveCall
 from agent.server.spoken import OUR_TROUBLE
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agent.drive.tasks import Tasks
     from agent.events import LineCommand, LineEvent, TransferOutcome
     from agent.protocols.door import Caller
+    from agent.server.refusals import Refusals, Telling
     from agent.server.switchboard import Switchboard
 
 log = structlog.get_logger()
@@ -47,12 +48,19 @@ class Arrivals:
 
     Args:
         board: who is on which call.
+        refusals: what those hear whom nobody can talk to.
         tasks: owner of what is done for each; it outlives the calls.
     """
 
-    def __init__(self, board: Switchboard, tasks: Tasks) -> None:
+    def __init__(self, board: Switchboard, refusals: Refusals, tasks: Tasks) -> None:
         self._board = board
+        self._refusals = refusals
         self._tasks = tasks
+
+    @property
+    def refusing(self) -> int:
+        """Callers who are being told that nobody can talk to them; they hold no slot."""
+        return self._refusals.speaking
 
     async def close(self) -> None:
         """The calls have ended."""
@@ -69,7 +77,8 @@ class Arrivals:
             Where the line tells what happens on it, from now on and in order; `LineEnded` once, and last.
         """
         call_id = f"{caller.provider}:{caller.call_id}"[:LONGEST_ID]
-        arrival = Arrival(caller._replace(call_id=call_id), line, self._board, self._tasks)
+        caller = caller._replace(call_id=call_id)
+        arrival = Arrival(caller, line, self._board, self._refusals, self._tasks)
         self._tasks.start(f"arrival {id(arrival)}", arrival.ring())
         return arrival.hear
 
@@ -78,6 +87,7 @@ class Where(StrEnum):
     """Where the caller of an arrival is."""
 
     NOWHERE = "nowhere"  # not asked yet whether there is room, or refused
+    REFUSED = "refused"  # hears why
     RINGING = "ringing"
     WITH_AGENT = "with_agent"
     AWAY = "away"  # being put through; he comes back where nobody takes him
@@ -91,16 +101,24 @@ class Arrival:
         caller: who calls.
         line: brings it.
         board: who is on which call.
+        refusals: what he hears where nobody can talk to him.
         tasks: owns what takes time.
     """
 
     def __init__(
-        self, caller: Caller, line: ArrivingLine, board: Switchboard, tasks: Tasks
+        self,
+        caller: Caller,
+        line: ArrivingLine,
+        board: Switchboard,
+        refusals: Refusals,
+        tasks: Tasks,
     ) -> None:
         self._caller = caller
         self._line = line
         self._board = board
+        self._refusals = refusals
         self._tasks = tasks
+        self._telling: Telling | None = None  # while he hears why
         self._call: LiveCall | None = None  # once the caller hears it
         self._where = Where.NOWHERE
         self._gone = False  # the line has told of its end
@@ -127,6 +145,8 @@ class Arrival:
                 await self._answer(found)
             elif isinstance(found, Transfer):
                 await self._send_on(found)
+            elif isinstance(found, Say):
+                await self._refuse(found)
         finally:
             if self._call is None:
                 self._line.send(HangUp())
@@ -135,6 +155,16 @@ class Arrival:
         """Somebody else takes this caller, whom no agent has talked to."""
         if self._line.transfers and not self._gone and await self._line.answer():
             await self._line.transfer(there.address, there.timeout + BEYOND_RINGING)
+
+    async def _refuse(self, words: Say) -> None:
+        """Nobody can talk to this caller, who is told so where that can be said."""
+        sentence = self._refusals.sentence(self._caller, words)
+        if sentence is None or self._gone:
+            return
+        with self._refusals.telling(self._line, sentence) as self._telling:
+            if await self._line.answer():
+                self._where = Where.REFUSED
+                await self._telling.say()
 
     async def _answer(self, call: LiveCall) -> None:
         if self._gone or not await self._line.answer():
@@ -154,12 +184,16 @@ class Arrival:
             self._over(event)
         elif self._call is not None and self._where is Where.WITH_AGENT:
             self._call.hear(self, event)
+        elif self._telling is not None:
+            self._telling.hear(event)
 
     def _over(self, event: LineEnded) -> None:
         """The line is over, and nobody will bring this caller back."""
         self._gone = True
         if self._where is Where.RINGING:
             self._board.over(self._caller._replace(over="caller_hung_up"))
+        elif self._telling is not None:
+            self._telling.hear(event)
         elif self._call is not None and self._where is Where.WITH_AGENT:
             self._where = Where.LEAVING
             lost = event.reason == "lost"

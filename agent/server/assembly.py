@@ -62,7 +62,7 @@ class Assembly:
     ) -> Assembly:
         """Put them together inside the running event loop; `recording`: keep every call's sound."""
         tasks = around.tasks
-        lines = LineStore(settings.data_dir / "lines")
+        lines = LineStore(settings.data_dir / "lines", refuses=settings.spoken_refusals > 0)
         stores = Stores.at(settings.database)
         desk = Desk(stores, wall)
         libraries = Libraries(agents.folder, settings.data_dir / "knowledge")

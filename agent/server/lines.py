@@ -26,7 +26,7 @@ CHOSEN = frozenset(("disclosure", "consent", "filler"))
 """Lines that are only said where the agent's file wants them."""
 
 PROVIDERS = {"busy"}
-"""Words that are only said by the provider's own voice."""
+"""Words that are said by the provider's own voice, and by ours only to callers who come in without one."""
 
 SHIPPED = Path(__file__).parent.parent / "lines"
 
@@ -36,10 +36,12 @@ class LineStore:
 
     Args:
         folder: where rendered lines are kept, made when the first is.
+        refuses: whether callers may be refused in our voice, so that the words for that are rendered as well.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, refuses: bool = False) -> None:
         self._folder = folder
+        self._refuses = refuses
         words = yaml.safe_load((SHIPPED / "lines.yaml").read_text())["en"]
         self._shipped = {
             name: OwnLine(name, text, read_wav((SHIPPED / f"{name}.en.wav").read_bytes()))
@@ -60,11 +62,23 @@ class LineStore:
                 lines[name] = line
         return OwnLines(**lines)
 
+    def refusal(self, agent: AgentFile, text: str) -> OwnLine | None:
+        """What a refused caller is told, as sound; None where no sound says that.
+
+        Until the agent's own words for a full house are rendered the shipped ones are said: they mean the same.
+        """
+        own = _refusal_words(agent)
+        name = next((name for name in own if own[name] == text), "")
+        line = self._rendered(agent, name, text) if name else None
+        shipped = self._shipped["busy"]
+        return line or (shipped if name == "busy" or text == shipped.text else None)
+
     def wanted(self, agent: AgentFile, model: str) -> list[tuple[str, str]]:
         """The agent's own sentences that still have to be rendered: their names and words."""
+        words = own_words(agent) | (_refusal_words(agent) if self._refuses else {})
         return [
             (name, text)
-            for name, text in own_words(agent).items()
+            for name, text in words.items()
             if not self._is_shipped(name, text) and not self._path(agent, text, model).exists()
         ]
 
@@ -113,6 +127,13 @@ def own_words(agent: AgentFile) -> dict[str, str]:
     if agent.consent is not None:
         words["consent"] = agent.consent
     return words
+
+
+def _refusal_words(agent: AgentFile) -> dict[str, str]:
+    """What the agent's file says to callers whom it does not talk to."""
+    closed = agent.closed.say if agent.closed is not None else None
+    words = {"busy": agent.lines.busy, "closed": closed}
+    return {name: text for name, text in words.items() if text is not None}
 
 
 def _key(agent: AgentFile, text: str) -> str:

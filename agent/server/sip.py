@@ -75,7 +75,7 @@ def sip_options(settings: Settings, where: Listening) -> SipOptions:
     return SipOptions(
         listening=where,
         rtp_ports=(first, last),
-        calls=settings.max_calls + SPARE,
+        calls=settings.max_calls + settings.spoken_refusals + SPARE,
         user=settings.sip_user,
         registrar=settings.sip_registrar or "",
         password=password.get_secret_value() if password else "",

@@ -111,6 +111,21 @@ async def test_a_full_house_refuses_without_an_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+async def test_where_that_is_wanted_a_refused_caller_is_answered_and_told(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"ASTERISK_PASSWORD": PASSWORD, "SPOKEN_REFUSALS": "1"}
+    patient = Manners(quiet_s=0.2, patience_s=60.0, hang_up_after_s=None)
+    async with exchange(tmp_path, tones=False, **settings) as here:
+        here.building.drain()
+        report = await call(here, manners=patient)
+        assert report.violations == []
+        assert (report.ended, report.close_code) == ("agent", 1000)
+        assert report.rang_s is not None
+        said = sum(each.heard_ms for each in report.heard)
+        assert 3500 < said < 4300  # the sentence takes 4.2 s, its pauses among them
+        assert here.opened == 0
+
+
+@pytest.mark.slow
 async def test_a_queue_that_is_full_all_the_time_costs_no_sound(tmp_path: Path) -> None:
     async with exchange(
         tmp_path, brain=lambda: BenchBrain(2.0), ASTERISK_PASSWORD=PASSWORD

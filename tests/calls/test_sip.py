@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+import wave
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 import pytest
+import soxr
 
 from agent.config.settings import Settings
+from agent.server.lines import SHIPPED
 from agent.server.sip import prepared
 from agent.simulator.brain import BenchBrain, Call, Heard, Say, speechlike
 from agent.simulator.gemini_setup import Conduct
@@ -19,6 +25,8 @@ from tests.calls.sipp_runner import Verdict, needs_sipp, sipp
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from agent.simulator.ears import Utterance
     from tests.calls.exchange import Exchange
@@ -86,6 +94,7 @@ async def office(
         brain=lambda: Operator(tool),
         conduct=conduct,
         agent=more.pop("agent", None),
+        tones=more.pop("tones", True),
         **given,
     ) as here:
         yield Office(here, folder, where)
@@ -218,3 +227,50 @@ async def test_who_calls_a_full_house_is_refused(tmp_path: Path) -> None:
         await asyncio.gather(there.call("speech_dtmf"), another())
         first.drain()
         await there.call("busy")
+
+
+async def test_where_that_is_wanted_a_refused_caller_is_told_in_words_and_the_next_is_not(
+    tmp_path: Path,
+) -> None:
+    """The sentence as it is delivered, at the ear of a telephone in another process, to its last sample."""
+    settings = {"SPOKEN_REFUSALS": "1"}
+    async with office(tmp_path, settings=settings, tones=False) as there:
+        building = there.here.building
+        building.drain()
+
+        async def another() -> None:
+            await within(5.0, lambda: building.active == 1, "nobody is told")
+            await there.call("busy")
+
+        begun = asyncio.get_running_loop().time()
+        await asyncio.gather(there.call("told_busy"), another())
+        assert 4.2 < asyncio.get_running_loop().time() - begun < 8.0
+        await within(1.0, lambda: building.active == 0, "somebody is still told")
+        heard = await softphone(tmp_path / "heard.wav", f"sip:desk@{there.where}")
+        assert likeness(heard, "busy") > 0.95
+        assert there.here.opened == 0
+
+
+async def softphone(path: Path, to: str) -> NDArray[np.float64]:
+    """Call `to`, say nothing until the other side hangs up, and give what was heard at 8 kHz."""
+    command = ("-m", "agent", "simulate", "sip", "--to", to, "--out", str(path))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, *command, "--patience", "60", "--seconds", "20", "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert json.loads(out)["ended"] == "agent_hung_up", (out, err)
+    with wave.open(str(path)) as file:
+        assert (file.getframerate(), file.getnchannels()) == (8000, 2)
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    return sound[1::2].astype(float)
+
+
+def likeness(heard: NDArray[np.float64], line: str) -> float:
+    """How much of what was heard is the whole of a shipped line: 1 for the very same, less for every part that lacks."""
+    with wave.open(str(SHIPPED / f"{line}.en.wav")) as file:
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+    said = soxr.resample(sound.astype(float), 24_000, 8_000)
+    found = np.correlate(np.pad(heard, len(said)), said, "valid").max()
+    return float(found / np.sqrt((heard**2).sum() * (said**2).sum()))

@@ -59,6 +59,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "HOST": "0.0.0.0",  # as in the image
         "PORT": "0",
         "MAX_CALLS": "3",
+        "SPOKEN_REFUSALS": "2",
         "MAX_CALL_SECONDS": "60",
         "DRAIN_SECONDS": "0",
         "ANSWER_WITHIN": "7.5",
@@ -137,6 +138,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         ("PORT", "-1"),
         ("MAX_CALLS", "0"),
         ("MAX_CALLS", "2.5"),
+        ("SPOKEN_REFUSALS", "-1"),
         ("MAX_CALL_SECONDS", "9"),
         ("DRAIN_SECONDS", "-1"),
         ("ANSWER_WITHIN", "8.1"),

@@ -12,6 +12,7 @@ from agent import events as e
 from agent.drive.tasks import Tasks
 from agent.protocols.door import Caller
 from agent.server.arrivals import LONGEST_ID, Arrivals
+from agent.server.refusals import Refusals
 from tests.server.bench import AGENT, Bench
 from tests.telephony.fakes import settle, virtually
 
@@ -72,10 +73,11 @@ class ArrivedLine:
 
 
 class ArrivalsBench(Bench):
-    def __init__(self, folder: Path, agent: str) -> None:
+    def __init__(self, folder: Path, agent: str, spoken: int = 0) -> None:
         super().__init__(folder, agent=agent, max_calls=1)
         self.tasks = Tasks("arrivals", lambda child, error: self.failures.append(error))
-        self.arrivals = Arrivals(self.board, self.tasks)
+        refusals = Refusals(self.wiring.lines, self.wiring.agent_for, self.wakeups, spoken)
+        self.arrivals = Arrivals(self.board, refusals, self.tasks)
 
 
 Scene = Callable[[ArrivalsBench], Awaitable[None]]
@@ -86,9 +88,9 @@ def arriving(call_id: str = "1700000000.1", to: str = "sip:desk@pbx.example") ->
     return Caller("asterisk", call_id, "", "inbound", "100", to, brought=brought)
 
 
-def play(tmp_path: Path, scene: Scene, agent: str = AGENT) -> None:
+def play(tmp_path: Path, scene: Scene, agent: str = AGENT, spoken: int = 0) -> None:
     async def all_of_it() -> None:
-        bench = ArrivalsBench(tmp_path, agent)
+        bench = ArrivalsBench(tmp_path, agent, spoken)
         await scene(bench)
         await bench.board.close()
         await bench.arrivals.close()
@@ -235,6 +237,107 @@ def test_a_call_that_finds_no_room_is_refused_and_counted(tmp_path: Path) -> Non
         first.over("stopped")
 
     play(tmp_path, scene)
+
+
+class PlayingLine(ArrivedLine):
+    """Plays what it is sent, and confirms a mark when what was sent before it has been heard."""
+
+    def __init__(self, bench: ArrivalsBench, *, call_id: str = "1700000000.1") -> None:
+        self._dry_at = 0.0
+        super().__init__(bench, call_id=call_id)
+
+    def send(self, command: e.LineCommand) -> None:
+        loop = asyncio.get_running_loop()
+        if isinstance(command, e.Play):
+            self._dry_at = max(self._dry_at, loop.time()) + command.pcm.seconds
+        if isinstance(command, e.Mark):
+            self.sent.append(command)
+            loop.call_at(self._dry_at, lambda: self.tell(e.LineMark(command.name)))
+        else:
+            super().send(command)
+
+
+def heard(line: ArrivedLine) -> float:
+    """Seconds of sound that the line was sent."""
+    return sum(each.pcm.seconds for each in line.sent if isinstance(each, e.Play))
+
+
+def test_where_that_is_wanted_a_refused_caller_hears_the_busy_line_and_nobody_beyond_the_bound(
+    tmp_path: Path,
+) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        bench.board.drain()
+        one = PlayingLine(bench, call_id="1")
+        await asyncio.sleep(1.0)
+        assert (one.seen, bench.arrivals.refusing) == (["answered"], 1)
+        two = ArrivedLine(bench, call_id="2")
+        await asyncio.sleep(0.1)
+        assert two.seen == ["hung up"]
+        await asyncio.sleep(6.0)
+        assert (one.seen, bench.arrivals.refusing) == (["answered", "hung up"], 0)
+        sentence = bench.wiring.lines._shipped["busy"].pcm.seconds
+        assert heard(one) == pytest.approx(sentence, abs=0.03)
+        assert isinstance(one.sent[-1], e.Mark)  # its last sample was heard before the hang-up
+        assert bench.records.created == []
+        assert bench.series('pickup_refused_total{why="draining"}') == 2
+        three = ArrivedLine(bench, call_id="3")
+        await asyncio.sleep(0.1)
+        assert three.seen == ["answered"]
+
+    play(tmp_path, scene, spoken=1)
+
+
+def test_an_agent_that_is_closed_says_so_itself_or_nothing(tmp_path: Path) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        unheard = ArrivedLine(bench)
+        await asyncio.sleep(1.0)
+        assert unheard.seen == ["hung up"]  # the busy line would not be true
+        agent = bench.wiring.agent_for("")
+        bench.wiring.lines.keep(agent, "Call tomorrow.", "model", e.Pcm24k(bytes(48_000)))
+        told = PlayingLine(bench)
+        await asyncio.sleep(3.0)
+        assert told.seen == ["answered", "hung up"]
+        assert heard(told) == pytest.approx(1.0, abs=0.03)
+
+    text = AGENT + "timezone: UTC\nhours: {tuesday: '02:00-03:00'}\nclosed: Call tomorrow.\n"
+    play(tmp_path, scene, text, spoken=1)
+
+
+def test_a_refused_caller_who_hangs_up_makes_room_for_the_next(tmp_path: Path) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        bench.board.drain()
+        line = PlayingLine(bench)
+        await asyncio.sleep(1.0)
+        sent = len(line.sent)
+        line.over("stopped")
+        await asyncio.sleep(1.0)
+        assert (len(line.sent), bench.arrivals.refusing) == (sent, 0)
+        late = ArrivedLine(bench, answers=False)
+        await asyncio.sleep(0.1)
+        assert (late.seen, bench.arrivals.refusing) == (["answered", "hung up"], 0)
+
+    play(tmp_path, scene, spoken=1)
+
+
+def test_a_line_that_plays_nothing_is_not_held_by_a_refusal(tmp_path: Path) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        bench.board.drain()
+        line = ArrivedLine(bench)
+        line.tell = lambda event: None
+        await asyncio.sleep(9.0)
+        assert (line.seen, bench.arrivals.refusing) == (["answered", "hung up"], 0)
+
+    play(tmp_path, scene, spoken=1)
+
+
+def test_a_caller_of_no_agent_is_refused_unheard(tmp_path: Path) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        (bench.agents / "desk.yaml").unlink()
+        line = ArrivedLine(bench)
+        await asyncio.sleep(0.1)
+        assert line.seen == ["hung up"]
+
+    play(tmp_path, scene, spoken=1)
 
 
 def test_an_id_that_no_record_has_room_for_is_cut(tmp_path: Path) -> None:

@@ -62,6 +62,22 @@ def test_the_busy_line_has_the_same_words_on_every_line(store: LineStore) -> Non
     assert store._shipped["busy"].text == SPOKEN["busy"]
 
 
+def test_a_refused_caller_hears_what_is_true(tmp_path: Path) -> None:
+    store = LineStore(tmp_path / "lines", refuses=True)
+    own = agent(False, lines=OwnWords(busy="Alles besetzt."), closed="Morgen wieder.")
+    assert store.wanted(own, MODEL) == [("busy", "Alles besetzt."), ("closed", "Morgen wieder.")]
+    busy = store.refusal(own, "Alles besetzt.")
+    assert busy is not None
+    assert busy.text == SPOKEN["busy"]
+    assert store.refusal(own, "Morgen wieder.") is None
+    assert store.refusal(own, SPOKEN["trouble"]) is None
+    for text in ("Alles besetzt.", "Morgen wieder."):
+        store.keep(own, text, MODEL, SOUND)
+        line = store.refusal(own, text)
+        assert line is not None
+        assert (line.text, line.pcm) == (text, SOUND)
+
+
 def test_an_agent_that_waives_the_disclosure_has_none(store: LineStore) -> None:
     assert store.lines_for(agent(False)).disclosure is None
     assert store.wanted(agent(False), MODEL) == []
