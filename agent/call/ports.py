@@ -67,6 +67,14 @@ class ArrivingLine(AttachedLine, Protocol):
         ...
 
 
+class PlacedLine(ArrivingLine, Protocol):
+    """A phone leg of a call that we place: it rings at whoever is called. `HangUp` takes it back."""
+
+    async def picked_up(self, within: float) -> str:
+        """Ring for at most so many seconds; the `end_reason` of a call that nobody took, empty where somebody did."""
+        ...
+
+
 class Model(Protocol):
     """A session with a speech model; audio sent before it is ready is the sender's mistake."""
 

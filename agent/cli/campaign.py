@@ -159,7 +159,7 @@ def _read(settings: Settings, file: Path, agent: str) -> CampaignFile:
     from agent.config.agent_files import AgentFiles, agents_folder
     from agent.server.clock import wall
     from agent.server.outbound.orders import Orders
-    from agent.server.outbound.outbound import caps, destinations
+    from agent.server.outbound.outbound import caps, destinations, ways
     from agent.storage.attempts import Attempts
     from agent.storage.database import Database
 
@@ -172,6 +172,7 @@ def _read(settings: Settings, file: Path, agent: str) -> CampaignFile:
         destinations=lambda: allowed,
         caller_id=settings.caller_id,
         caps=caps(settings),
+        ways=ways(settings),
     )
     return read(file, agent, orders.check, wall())
 

@@ -48,7 +48,9 @@ class Server(NamedTuple):
 
 @app.command()
 def dial(
-    number: Annotated[str, typer.Argument(help="Who is called, such as +15551234567.")],
+    number: Annotated[
+        str, typer.Argument(help="Who is called: +15551234567, or sip:desk@pbx.example.com.")
+    ],
     agent: Annotated[str, typer.Option("--agent", help="Name of the agent's file.")],
     var: Annotated[
         list[str] | None, typer.Option("--var", help="name=value for the agent; may be repeated.")
@@ -69,11 +71,14 @@ def dial(
 ) -> None:
     """Have the running server call somebody."""
     from agent.config.settings import Settings, environment
+    from agent.protocols.sip.address import callee
     from agent.protocols.twilio.number import e164
 
-    valid = e164(number)
+    valid = e164(number) or callee(number)
     if valid is None:
-        raise UserError("the number should be one such as +15551234567 (E.164)")
+        raise UserError(
+            "the number should be one such as +15551234567 (E.164), or an address such as sip:desk@pbx.example.com"
+        )
     settings = Settings.load(environment(), Path(".env"))
     if settings.api_token is None:
         raise UserError("API_TOKEN is not set: the server takes orders only from who has it")

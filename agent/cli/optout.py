@@ -105,12 +105,15 @@ def _lines(file: Path | None) -> list[tuple[str, str]]:
 
 def _checked(given: list[tuple[str, str]]) -> list[str]:
     """The numbers in E.164, each once. Raises UserError where one is none: no list is taken in part."""
+    from agent.protocols.sip.address import callee
     from agent.protocols.twilio.number import e164
 
-    found = {where: e164(number) for where, number in given}
+    found = {where: e164(number) or callee(number) for where, number in given}
     wrong = [where for where, number in found.items() if number is None]
     if wrong:
-        raise UserError(f"{', '.join(wrong[:10])}: no number such as +15551234567 (E.164)")
+        raise UserError(
+            f"{', '.join(wrong[:10])}: no number such as +15551234567 (E.164), nor a sip: address"
+        )
     if not found:
         raise UserError("say which numbers, or --file")
     return list(dict.fromkeys(number for number in found.values() if number))

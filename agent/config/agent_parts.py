@@ -244,6 +244,10 @@ class Outbound(Part):
     """How the agent calls people."""
 
     caller_id: Annotated[Number | None, Shape("the number that it calls from (E.164)")] = None
+    by: Annotated[
+        Literal["twilio", "sip"] | None,
+        Shape("who carries its calls to numbers: twilio, or sip for the SIP trunk"),
+    ] = None
     voicemail: Annotated[
         Instruction | None, Shape("what to leave on an answering machine, for the model")
     ] = None

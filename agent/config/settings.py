@@ -26,7 +26,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.config.sip import check, header_names, port_range, quotable, where_to_listen
+from agent.config.sip import check, header_names, hosts, port_range, quotable, where_to_listen
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -390,6 +390,23 @@ class Settings(BaseSettings):
         | None,
         Field(description="PBX or trunk at which SIP registers; unset, calls come all the same."),
     ] = None
+    sip_trunk: Annotated[
+        Annotated[
+            str,
+            Field(
+                pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?(;transport=(udp|tcp))?$"
+            ),
+            Shape("a host such as trunk.example.com, or with its port, or with ;transport=tcp"),
+        ]
+        | None,
+        Field(description="Who carries calls to numbers by SIP; unset, `SIP_REGISTRAR` does."),
+    ] = None
+    call_sip_hosts: Annotated[
+        str,
+        AfterValidator(hosts),
+        Field(description="Hosts whose `sip:` addresses may be called; unset, none may."),
+        Shape("hosts such as pbx.example.com,10.0.0.5, without ports"),
+    ] = ""
     sip_user: Annotated[
         str,
         Field(pattern=r"^[A-Za-z0-9._+~-]{1,64}$", description="Name that it registers as."),

@@ -39,6 +39,13 @@ def header_names(value: str) -> str:
     return ",".join(dict.fromkeys(names))
 
 
+def hosts(value: str) -> str:
+    names = sorted({name.strip().lower() for name in value.split(",") if name.strip()})
+    if not all(re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]", name) for name in names):
+        raise ValueError("not a list of hosts")
+    return ",".join(names)
+
+
 def check(settings: Settings) -> None:
     """Strangers reach nothing by SIP that they are not meant to reach, and there are ports for every call."""
     if settings.sip_listen is None:
@@ -48,8 +55,12 @@ def check(settings: Settings) -> None:
             f"SIP_LISTEN={settings.sip_listen} can be reached by strangers, and SIP asks nobody who he is: listen on a "
             "private address, or set SIP_PROTECTION to front or firewall when one of these stands before it"
         )
-    if settings.sip_password is not None and settings.sip_registrar is None:
-        raise UserError("SIP_PASSWORD is of no use without SIP_REGISTRAR")
+    if settings.sip_password is not None and not (
+        settings.sip_registrar or settings.sip_trunk or settings.call_sip_hosts
+    ):
+        raise UserError(
+            "SIP_PASSWORD is of no use without SIP_REGISTRAR, SIP_TRUNK or CALL_SIP_HOSTS"
+        )
     first, last = (int(port) for port in settings.sip_rtp_ports.split("-"))
     if (last - first + 1) // 2 < settings.max_calls:
         raise UserError(

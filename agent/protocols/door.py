@@ -59,11 +59,12 @@ class CallOrder(NamedTuple):
 
     Attributes:
         id: ours; letters, digits, `-` and `_`.
-        to: who is called (E.164).
+        to: who is called (E.164), or a `sip:` address.
         caller_id: what the callee's display shows: a number of the provider's account.
         ring_seconds: how long it may ring.
         max_seconds: when the provider ends it whatever we do.
         detect_machine: have answering machines found, beside the conversation.
+        by: the name of whoever carries it.
     """
 
     id: str
@@ -72,6 +73,7 @@ class CallOrder(NamedTuple):
     ring_seconds: int = 30
     max_seconds: int = 3600
     detect_machine: bool = True
+    by: str = "twilio"
 
 
 class Request(NamedTuple):

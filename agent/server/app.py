@@ -22,7 +22,8 @@ from agent.server.health import Health
 from agent.server.journal import Unknowns
 from agent.server.ledger import keep_ledger
 from agent.server.line_door import LineDoor
-from agent.server.outbound.outbound import Outbound
+from agent.server.outbound.outbound import Outbound, trunk
+from agent.server.outbound.sip_calls import SipCalls
 from agent.server.providers import CARRIER, LINES, PHONES
 from agent.server.refusals import Refusals
 from agent.server.register import Register, derive
@@ -141,13 +142,15 @@ class Building:
             self.switchboard = board
             refusals = Refusals(wiring.lines, wiring.agent_for, wakeups, settings.spoken_refusals)
             self._arrivals = arrivals = Arrivals(board, refusals, Tasks("arrivals", _failed))
+            sip = SipDoor(settings, arrivals, wakeups, _failed)
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
+            if settings.sip_listen is not None:
+                outbound.by_sip = SipCalls(sip.dial, arrivals, trunk(settings))
             app.router.routes.extend(self._doors(board, arrivals, wakeups, warm))
+            await sip.open()
             app.router.routes.extend(await outbound.open())
             app.router.routes.extend(Health(board, records, settings.data_dir).routes())
             _keep_house(wiring, records, libraries, stores)
-            sip = SipDoor(settings, arrivals, wakeups, _failed)
-            await sip.open()
             try:
                 yield
             finally:

@@ -24,7 +24,7 @@ from agent.server.spoken import OUR_TROUBLE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.call.ports import ArrivingLine
+    from agent.call.ports import ArrivingLine, PlacedLine
     from agent.drive.tasks import Tasks
     from agent.events import LineCommand, LineEvent, TransferOutcome
     from agent.protocols.door import Caller
@@ -80,6 +80,23 @@ class Arrivals:
         caller = caller._replace(call_id=call_id)
         arrival = Arrival(caller, line, self._board, self._refusals, self._tasks)
         self._tasks.start(f"arrival {id(arrival)}", arrival.ring())
+        return arrival.hear
+
+    def place(
+        self, caller: Caller, line: PlacedLine, ring_seconds: float
+    ) -> Callable[[LineEvent], None]:
+        """A call of ours rings on `line`: who takes it gets its agent, and what becomes of it is told to the switchboard.
+
+        Args:
+            caller: who calls whom; `call_id` is what the switchboard is told that it is, and `order` whose call it is.
+            line: nobody else's.
+            ring_seconds: how long it may ring.
+
+        Returns:
+            As `arrive`.
+        """
+        arrival = Arrival(caller, line, self._board, self._refusals, self._tasks)
+        self._tasks.start(f"dialled {caller.order}", arrival.dial(line, ring_seconds))
         return arrival.hear
 
 
@@ -151,6 +168,21 @@ class Arrival:
             if self._call is None:
                 self._line.send(HangUp())
 
+    async def dial(self, line: PlacedLine, ring_seconds: float) -> None:
+        """Let a call of ours ring; who takes it gets its agent."""
+        try:
+            if why := await line.picked_up(ring_seconds):
+                self._board.over(self._caller._replace(over=why))
+                return
+            self._where = Where.RINGING  # to the caller: the agent may not be able to speak yet
+            found = await self._board.arrive(self._caller)
+            self._where = Where.NOWHERE
+            if isinstance(found, LiveCall):
+                self._take(found)
+        finally:
+            if self._call is None:
+                self._line.send(HangUp())
+
     async def _send_on(self, there: Transfer) -> None:
         """Somebody else takes this caller, whom no agent has talked to."""
         if self._line.transfers and not self._gone and await self._line.answer():
@@ -169,7 +201,12 @@ class Arrival:
     async def _answer(self, call: LiveCall) -> None:
         if self._gone or not await self._line.answer():
             call.abandon("caller_hung_up")
-        elif not call.reason:
+        else:
+            self._take(call)
+
+    def _take(self, call: LiveCall) -> None:
+        """Whoever is on the line hears the agent from now on."""
+        if not call.reason and not self._gone:
             self._call = call
             self._attach(call)
             self._board.answered(call)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from agent.drive.tasks import Tasks
-from agent.errors import UserError
+from agent.errors import CarrierRefused, UserError
 from agent.protocols.door import Caller
 from agent.protocols.sip.address import Listening, address, listening, variables
 
@@ -118,6 +118,12 @@ class SipDoor:
             options, wakeups=self._wakeups, tasks=self._tasks, rings=self._rings, died=_died
         )
         await self._stack.open()
+
+    async def dial(self, uri: str, shown: str) -> SipLine:
+        """See `SipStack.dial`; raises `CarrierRefused`."""
+        if self._stack is None:
+            raise CarrierRefused("SIP is not open", blame="moment")
+        return await self._stack.dial(uri, shown)
 
     async def close(self) -> None:
         if self._stack is not None:

@@ -152,10 +152,13 @@ class Switchboard:
         return await self._verdict(place, 1, self._first)
 
     async def arrive(self, caller: Caller) -> LiveCall | Verdict:
-        """A line brings a call by itself: hold it until the agent can speak, or say why it cannot.
+        """A line brings a call by itself, or whoever took one of ours: hold it until the agent can speak, or say why it cannot.
 
         Nothing follows by a webhook: whoever brings the call attaches its line at once, and hangs up when the call has ended.
         """
+        if caller.order:
+            place = self._known(caller)
+            return (await self._unready(place) or place.call) if place else HangUpNow()
         if caller.call_id in self._places:
             log.warning("a call came in twice", provider=caller.provider)
             self.metrics.refused.labels("twice").inc()
@@ -258,20 +261,31 @@ class Switchboard:
 
     # ---- calls of ours
 
-    def dial(self, caller: Caller, agent: AgentFile, variables: dict[str, str]) -> Place | str:
+    def dial(
+        self,
+        caller: Caller,
+        agent: AgentFile,
+        variables: dict[str, str],
+        *,
+        own_line: bool = False,
+    ) -> Place | str:
         """A call of ours is about to be placed: its agent gets ready as if it rang.
 
         Args:
             caller: who calls whom; `caller.order` is what the call's webhooks will say.
             agent: who speaks.
             variables: what it was told for this call.
+            own_line: as in `CallInfo`.
 
         Returns:
             The call, or why there is no room for it.
         """
         if why := self._no_room():
             return why
-        info = CallInfo(self._wiring.new_id(), agent.name, caller.to_number, "outbound", variables)
+        new_id = self._wiring.new_id()
+        info = CallInfo(
+            new_id, agent.name, caller.to_number, "outbound", variables, own_line=own_line
+        )
         place = Place(caller, LiveCall(info, agent, self._wiring))
         self._orders[caller.order] = place
         self._begin(place)

@@ -19,7 +19,7 @@ import msgspec
 import sqlalchemy as sa
 
 from agent.storage.database import struct
-from agent.storage.numbers import check_e164
+from agent.storage.numbers import check_callee
 from agent.storage.tables import attempts, dials, do_not_call
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class Attempts:
 
     async def reserve(self, wanted: Wanted, now: float, caps: Caps | None = None) -> Reservation:
         """At most one row per key. Raises RecordRefused for what is no E.164 number."""
-        check_e164(wanted.number)
+        check_callee(wanted.number)
         async with self._database.transaction() as transaction:
             await transaction.alone(LOCK)
             known = await transaction.rows(

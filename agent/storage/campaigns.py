@@ -19,7 +19,7 @@ from agent.storage.attempts import (
     take,
 )
 from agent.storage.database import struct
-from agent.storage.numbers import check_e164
+from agent.storage.numbers import check_callee
 from agent.storage.tables import attempts, campaigns, do_not_call
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Campaigns:
         Rows whose numbers are on the do-not-call list are ended at once, for the result to tell.
         """
         for row in rows:
-            check_e164(row.number)
+            check_callee(row.number)
         async with self._database.transaction() as transaction:
             await transaction.alone(LOCK)
             insert = self._database.insert(campaigns).values(msgspec.structs.asdict(campaign))

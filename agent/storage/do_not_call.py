@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from agent.storage.attempts import LOCK, AttemptState
 from agent.storage.database import struct
-from agent.storage.numbers import check_e164
+from agent.storage.numbers import check_callee
 from agent.storage.tables import attempts, do_not_call
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class DoNotCall:
 
         On return no later reservation or claim in any process takes this number.
         """
-        check_e164(opt_out.number)
+        check_callee(opt_out.number)
         row = msgspec.structs.asdict(opt_out)
         waiting = (attempts.c.number == opt_out.number) & (
             attempts.c.state == AttemptState.RESERVED

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration: a database that has it is opened without Alembic, a heavy import."""
 ADVISORY_LOCK = 0x7069636B7570
 """Key of the lock that PostgreSQL holds while one process migrates ("pickup" in ASCII)."""

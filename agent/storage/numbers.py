@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import re
 
+from agent.protocols.sip.address import callee
 from agent.storage.database import RecordRefused
 
 
@@ -19,7 +20,7 @@ def last_digits(number: str | None) -> str:
     return "" if not number else f"…{number[-2:]}"
 
 
-def check_e164(number: str) -> None:
-    """Raise RecordRefused for what is no number of E.164: two spellings of one number would pass each other by."""
-    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number):
+def check_callee(number: str) -> None:
+    """Raise RecordRefused for what is no number of E.164 and no SIP address: two spellings of one would pass each other by."""
+    if not re.fullmatch(r"\+[1-9][0-9]{6,14}", number) and callee(number) != number:
         raise RecordRefused("the number is not in E.164")

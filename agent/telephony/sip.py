@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from baresip import Account, Config, Runtime, UserAgent
-from baresip.errors import BaresipError, RegistrationError
+from baresip.errors import BaresipError, DrainingError, NoLocalAddressError, RegistrationError
 from baresip.events import Event
 
-from agent.errors import UserError
-from agent.protocols.sip.address import Listening
+from agent.errors import CarrierRefused, UserError
+from agent.protocols.sip.address import Listening, target
 from agent.telephony.sip_line import Invite, SipLine
 
 if TYPE_CHECKING:
@@ -76,6 +76,17 @@ class SipOptions(msgspec.Struct, frozen=True):
     registrar: str = ""
     password: str = ""
     headers: tuple[str, ...] = ()
+
+
+def _not_placed(error: Exception) -> CarrierRefused:
+    """Why a call could not even be begun; the library's text has addresses in it."""
+    name = type(error).__name__
+    if isinstance(error, NoLocalAddressError | ValueError):
+        return CarrierRefused(
+            f"it cannot be reached ({name})", reason="invalid_number", blame="number"
+        )
+    blame = "moment" if isinstance(error, DrainingError) else "us"
+    return CarrierRefused(f"SIP did not place it ({name})", blame=blame)
 
 
 class SipStack:
@@ -174,6 +185,34 @@ class SipStack:
         agent = await UserAgent.create(self._runtime, account, transfer_policy="reject")
         agent.on_incoming(self._rang)
         return agent
+
+    async def dial(self, uri: str, shown: str = "") -> SipLine:
+        """Place a call, which rings from now on.
+
+        Args:
+            uri: who is called.
+            shown: number that the callee shall see; who carries the call may show it or not (RFC 3325, section 9.2).
+
+        Raises:
+            CarrierRefused: it was not placed.
+        """
+        agent = self._agents["tcp" if ";transport=tcp" in uri else "udp"]
+        headers = {"P-Preferred-Identity": f"<{target(shown, uri)}>"} if shown else {}
+        # What happens while the library makes the call is told before there is one to tell it to: even an answer may be.
+        early: list[StackEvent] = []
+        saw = early.append
+        agent.on(saw)
+        try:
+            call = await agent.dial(uri, headers)
+        except (BaresipError, ValueError) as error:
+            raise _not_placed(error) from None
+        finally:
+            agent.off(saw)
+        invite = Invite(call_id=call.call_id or "", caller=uri, called=uri, headers={})
+        line = self._line(call, invite)
+        for event in early:
+            call._on_stack_event(event)
+        return line
 
     def _rang(self, call: Call) -> None:
         headers = {name.lower(): value for name, value in call.headers.items()}

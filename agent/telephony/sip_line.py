@@ -25,7 +25,7 @@ from agent.events import (
     Play,
 )
 from agent.protocols.sip.address import target
-from agent.protocols.sip.endings import ended, transfer_outcome
+from agent.protocols.sip.endings import ended, transfer_outcome, untaken
 from agent.protocols.sip.sound import Heard, Spoken
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ class SipLine:
 
     Attributes:
         sink: where events go; whoever takes the call sets it at once.
+        why: of a call of ours that ended before anybody took it, the `end_reason`.
         ended: done when the call is over.
     """
 
@@ -90,6 +91,7 @@ class SipLine:
         self.invite = invite
         self.ended: asyncio.Future[None] = loop.create_future()
         self.sink: Callable[[LineEvent], None] = lambda event: None
+        self.why = ""
         self._call = call
         self._tasks = tasks
         self._now = wakeups.now
@@ -127,6 +129,22 @@ class SipLine:
             return False
         await asyncio.wait((self._answered, self.ended), return_when=asyncio.FIRST_COMPLETED)
         return not self.over
+
+    async def picked_up(self, within: float) -> str:
+        """Let a call of ours ring; one that nobody has taken after so many seconds is taken back (CANCEL).
+
+        Returns:
+            The `end_reason` of a call that nobody took; empty: somebody did.
+        """
+        await asyncio.wait(
+            (self._answered, self.ended), timeout=within, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._answered.done():
+            return ""
+        if self.over:
+            return self.why or "call_failed"
+        self.leave()
+        return "no_answer"
 
     def send(self, command: LineCommand) -> None:
         """Carry out a command; never waits, and does nothing once the call has ended."""
@@ -201,6 +219,7 @@ class SipLine:
                 self._answered.set_result(None)
             self._wakeup.at(now)
         elif event.event is Event.CALL_CLOSED:
+            self.why = self.why or untaken(event.text or "")
             self._end(ended(event.text or "", established=self._answered.done()))
         elif event.event is Event.CALL_RTCP:
             self._heard.alive(now)

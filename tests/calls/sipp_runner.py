@@ -7,14 +7,18 @@ import audioop
 import re
 import shutil
 import socket
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from agent.simulator.caller import SPEECH
+from agent.simulator.clock import Owner
 from agent.simulator.wav import read_phone_wav
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
 
 SCENARIOS = Path(__file__).parent / "sipp"
 
@@ -71,6 +75,61 @@ def sounds(folder: Path) -> None:
     (folder / "speech.alaw").write_bytes(audioop.lin2alaw(pcm, 2))
 
 
+class Callee(NamedTuple):
+    """Somebody who waits for a call.
+
+    Attributes:
+        where: ADDRESS:PORT.
+        done: what sipp says of it once it is over.
+    """
+
+    where: str
+    done: asyncio.Task[Verdict]
+
+
+@asynccontextmanager
+async def callee(
+    folder: Path, scenario: str, *, says: Mapping[str, str] | None = None, seconds: float = 30.0
+) -> AsyncIterator[Callee]:
+    """Run a scenario that waits to be called, for as long as the context lasts.
+
+    Args:
+        folder: where sipp may write, and finds its sounds.
+        scenario: a file of ours without its ending.
+        says: what it says in other words than the file has: sipp fills in no status.
+        seconds: how long it may take.
+    """
+    if not (folder / "speech.ulaw").exists():
+        sounds(folder)
+    text = (SCENARIOS / f"{scenario}.xml").read_text()
+    for usual, instead in (says or {}).items():
+        assert usual in text
+        text = text.replace(usual, instead)
+    path = folder / f"{scenario}.xml"
+    path.write_text(text)
+    port, media = free_ports("127.0.0.1", 2)
+    async with Owner() as owner:
+        words = (
+            *("sipp", "-sf", str(path)),
+            *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(port), "-mp", str(media)),
+        )
+        done = owner.start(_run(folder, scenario, words, (), seconds), scenario)
+        while not bound(port):
+            assert not done.done(), await done
+            await asyncio.sleep(0.02)
+        yield Callee(f"127.0.0.1:{port}", done)
+
+
+def bound(port: int) -> bool:
+    """Whether somebody listens for UDP on 127.0.0.1:PORT."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as tried:
+        try:
+            tried.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
 async def sipp(
     folder: Path,
     scenario: str,
@@ -94,9 +153,18 @@ async def sipp(
     if not (folder / "speech.ulaw").exists():
         sounds(folder)
     port, media = free_ports(host, 2)
-    process = await asyncio.create_subprocess_exec(
+    words = (
         *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), where, "-s", service),
         *("-i", host, "-mi", host, "-p", str(port), "-mp", str(media)),
+    )
+    return await _run(folder, scenario, words, more, seconds)
+
+
+async def _run(
+    folder: Path, scenario: str, words: tuple[str, ...], more: tuple[str, ...], seconds: float
+) -> Verdict:
+    process = await asyncio.create_subprocess_exec(
+        *words,
         *("-nostdin", "-trace_err", "-error_file", f"{scenario}.err"),
         *("-timeout", str(int(seconds)), "-timeout_error"),
         *(more if "-m" in more else ("-m", "1", *more)),

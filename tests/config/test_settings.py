@@ -85,6 +85,8 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "SIP_PROTECTION": "Firewall",
         "SIP_RTP_PORTS": "30000-30999",
         "SIP_REGISTRAR": "pbx.example.com:5080",
+        "SIP_TRUNK": "trunk.example.com;transport=tcp",
+        "CALL_SIP_HOSTS": "PBX.example.com, [fd00::5],pbx.example.com",
         "SIP_USER": "front-desk",
         "SIP_PASSWORD": "a b;c",
         "SIP_HEADERS": "X-Order-Id, User-to-User",
@@ -102,6 +104,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
     assert (settings.log_level, settings.log_format) == ("debug", "json")
     assert settings.pickup_agents == tmp_path
     assert settings.call_countries == "CA,US"
+    assert settings.call_sip_hosts == "[fd00::5],pbx.example.com"
 
 
 @pytest.mark.parametrize(
@@ -307,6 +310,8 @@ def test_a_secret_that_an_agent_names_is_handed_out_and_kept_out_of_logs(tmp_pat
         ({"SIP_PASSWORD": 'a"b'}, "SIP_PASSWORD"),
         ({"SIP_HEADERS": "X Y"}, "SIP_HEADERS"),
         ({"SIP_REGISTRAR": "sip:pbx"}, "SIP_REGISTRAR"),
+        ({"SIP_TRUNK": "trunk.example.com;lr"}, "SIP_TRUNK"),
+        ({"CALL_SIP_HOSTS": "sip:pbx"}, "CALL_SIP_HOSTS"),
         ({"SIP_PROTECTION": "hope"}, "SIP_PROTECTION"),
     ],
 )

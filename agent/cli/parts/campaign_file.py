@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agent.errors import UserError
+from agent.protocols.sip.address import callee
 from agent.protocols.twilio.number import e164
 from agent.server.outbound.orders import OrderRefused
 
@@ -119,9 +120,9 @@ def _row(
     if None in cells or None in cells.values():
         raise UserError("it has not as many cells as the first line")
     variables = {name: value.strip() for name, value in cells.items() if name != NUMBER}
-    number = e164(cells[NUMBER].strip())
+    number = e164(cells[NUMBER].strip()) or callee(cells[NUMBER])
     if number is None:
-        raise UserError("the number should be one such as +15551234567 (E.164)")
+        raise UserError("the number should be one such as +15551234567 (E.164), or a sip: address")
     ready = check(number, agent, variables)
     not_before = ready.habits.hours.next_permitted(number, now)
     if not_before is None:

@@ -63,6 +63,27 @@ def address(text: str) -> Address:
     return Address(user[:LONGEST], host[:at][:LONGEST], host[at:])
 
 
+_CALLED = re.compile(r"sip:([A-Za-z0-9._~*+-]{1,64})@([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+"""What can be called: somebody at a host, without password, parameters and headers."""
+
+LONGEST_CALLED = 128
+"""Characters of an address that is called: what a record has room for."""
+
+
+def callee(text: str) -> str | None:
+    """The one spelling of a `sip:` address that can be called, such as `sip:desk@pbx.example:5080`; None if it is none.
+
+    Case counts in a user's name and not in a host's, and 5060 is the port that is meant where none is named (RFC 3261, section 19.1.4).
+    Parameters are refused and not cut off: they may mean another callee.
+    """
+    scheme, _, rest = text.strip().partition(":")
+    user, _, where = rest.rpartition("@")
+    spelled = f"{scheme.lower()}:{unquote(user)}@{where.lower()}".removesuffix(":5060")
+    if len(spelled) > LONGEST_CALLED or not _CALLED.fullmatch(spelled):
+        return None
+    return spelled
+
+
 def target(number: str, beside: str) -> str:
     """Where a number or an address is called: a number at the same host as the address `beside`."""
     if number.lower().startswith(("sip:", "sips:")):

@@ -41,6 +41,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 STATUS = {
     "number": 422,
+    "carrier": 503,
     "destination": 403,
     "agent": 422,
     "variables": 422,
@@ -130,7 +131,8 @@ class CallsApi:
             return _refusal(
                 503,
                 "carrier",
-                "no calls can be placed: CALL_COUNTRIES, TWILIO_ACCOUNT_SID and its token have to be set",
+                "no calls can be placed: TWILIO_ACCOUNT_SID and its token (or SIP_LISTEN), and CALL_COUNTRIES "
+                "(or CALL_SIP_HOSTS) have to be set",
             )
         key = request.headers.get("idempotency-key")
         if key is not None and KEY.fullmatch(key) is None:

@@ -33,20 +33,22 @@ class CallingHours(msgspec.Struct, frozen=True):
     Attributes:
         begins, ends: a call may be placed from `begins` on and before `ends`, of the same day.
         days: on which days of the week, Monday 0.
+        zone: whose clock counts for an address, which tells of no place (IANA): the agent's own.
     """
 
     begins: time = time(8)
     ends: time = time(21)
     days: frozenset[int] = frozenset(range(7))
+    zone: str = "UTC"
 
     def permits(self, number: str, wall: float) -> bool:
-        """Whether a number (E.164) may be called now.
+        """Whether a number (E.164) or a `sip:` address may be called now.
 
         Args:
             number: who is called.
             wall: seconds since 1970-01-01 UTC.
         """
-        found = zones(number)
+        found = self._zones(number)
         return bool(found) and all(self._inside(wall, zone) for zone in found)
 
     def next_permitted(self, number: str, wall: float) -> float | None:
@@ -54,9 +56,12 @@ class CallingHours(msgspec.Struct, frozen=True):
         if self.permits(number, wall):
             return wall
         openings = sorted(
-            opening for zone in zones(number) for opening in self._openings(wall, zone)
+            opening for zone in self._zones(number) for opening in self._openings(wall, zone)
         )
         return next((at for at in openings if at > wall and self.permits(number, at)), None)
+
+    def _zones(self, number: str) -> tuple[ZoneInfo, ...]:
+        return (ZoneInfo(self.zone),) if number.startswith("sip:") else zones(number)
 
     def _inside(self, wall: float, zone: ZoneInfo) -> bool:
         local = datetime.fromtimestamp(wall, zone)

@@ -1,4 +1,4 @@
-"""Which numbers may be called. Pure: what a number is comes from libphonenumber's metadata, what is allowed from the settings.
+"""Which numbers and addresses may be called. Pure: what a number is comes from libphonenumber's metadata, what is allowed from the settings.
 
 A model that obeys an attacker, a leaked token and a mistyped list all end here: only countries that the operator named, and in them only
 the kinds of number that cost what a call costs. Whatever is not known to be harmless is refused.
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 import phonenumbers
 from phonenumbers import PhoneNumberType
+
+from agent.protocols.sip.address import address, callee
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,15 @@ PAID_EXCHANGE = re.compile(r"\+1[0-9]{3}976[0-9]{4}", re.ASCII)
 """In North America the exchange 976 is billed as its owner likes, whatever the area."""
 
 
+LONGEST_EXTENSION = 6
+"""Digits of an extension of a telephone system; what is longer is somebody's number."""
+
+SEPARATORS = str.maketrans("", "", ".-~")
+
+EMERGENCY = frozenset({"112", "911"})
+"""What calls an emergency service from many telephone systems, whatever country they are in."""
+
+
 class Known(NamedTuple):
     """What the metadata says of a number."""
 
@@ -67,16 +78,20 @@ class Destinations(msgspec.Struct, frozen=True):
 
     Attributes:
         countries: ISO 3166 codes of two letters; empty: no number at all may be called.
-        own: numbers in E.164 that ring here: calling one would be an agent talking to an agent.
+        own: numbers in E.164, `sip:` addresses and `host:port`s that ring here: calling one would be an agent talking to an agent.
+        hosts: at which `sip:` addresses may be called; empty: no address at all may be.
     """
 
     countries: frozenset[str] = frozenset()
     own: frozenset[str] = frozenset()
+    hosts: frozenset[str] = frozenset()
 
     def refusal(self, number: str) -> str:
-        """Why this number (E.164) may not be called, in words without the number; empty where it may."""
+        """Why this number (E.164) or `sip:` address may not be called, in words without it; empty where it may."""
         if number in self.own:
             return "it is one of our own numbers"
+        if number.lower().startswith(("sip:", "sips:")):
+            return self._of_address(number)
         known = look_up(number)
         if isinstance(known, str):
             return known
@@ -85,6 +100,26 @@ class Destinations(msgspec.Struct, frozen=True):
             allowed = ", ".join(sorted(self.countries)) or "none"
             why = f"its country is {known.country}, and CALL_COUNTRIES allows {allowed}"
         return why
+
+    def _of_address(self, text: str) -> str:
+        """One callee has one name: who is reached by a number is called by it, so that its rules and its owner's wishes hold."""
+        if callee(text) != text:
+            return (
+                "it is not an address such as sip:desk@pbx.example, without password and parameters"
+            )
+        there = address(text)
+        digits = there.user.translate(SEPARATORS)
+        if digits.startswith("+") or (digits.isdecimal() and len(digits) > LONGEST_EXTENSION):
+            return "who has a number is called by it (+15551234567), and SIP_TRUNK carries the call"
+        if digits in EMERGENCY or any(
+            phonenumbers.is_emergency_number(digits, country) for country in self.countries
+        ):
+            return "it calls for help in an emergency, which is for people to do"
+        if f"{there.host}{there.port or ':5060'}" in self.own:
+            return "it rings here"
+        if there.host not in self.hosts:
+            return "CALL_SIP_HOSTS does not have its host"
+        return ""
 
 
 def look_up(number: str) -> Known | str:

@@ -65,7 +65,7 @@ class Post(NamedTuple):
 
     Attributes:
         instance: this process.
-        provider: the carrier's name, as its webhooks are known by.
+        provider: the name of the carrier that has webhooks, as they are known by.
         wall: seconds since 1970-01-01 UTC.
         per_second: calls placed; a carrier queues what comes faster (Twilio: one a second for each account).
         max_seconds: when the carrier ends a call whatever we do.
@@ -189,7 +189,10 @@ class Dialer:
             await self._not_now(attempt, at)
             return
         order = self._order(attempt, ready)
-        place = self._board.dial(self._caller(order), ready.agent, attempt.variables)
+        own_line = order.by != self._post.provider
+        place = self._board.dial(
+            self._caller(order), ready.agent, attempt.variables, own_line=own_line
+        )
         if isinstance(place, str):
             await self._not_now(attempt, self._wall() + BACK_OFF)
             return
@@ -411,11 +414,12 @@ class Dialer:
             caller_id=habits.caller_id,
             ring_seconds=habits.ring_seconds,
             max_seconds=self._post.max_seconds + habits.ring_seconds,
+            by=habits.by,
         )
 
     def _caller(self, order: CallOrder) -> Caller:
         return Caller(
-            provider=self._post.provider,
+            provider=order.by,
             call_id="",
             account="",
             direction="outbound-api",
@@ -425,7 +429,17 @@ class Dialer:
         )
 
 
-OF_THE_CARRIER = frozenset({"caller_busy", "no_answer", "call_failed", "caller_hung_up"})
+OF_THE_CARRIER = frozenset(
+    {
+        "caller_busy",
+        "no_answer",
+        "declined",
+        "invalid_number",
+        "carrier_refused",
+        "call_failed",
+        "caller_hung_up",
+    }
+)
 """Ends that the carrier told us of: there is nothing left to hang up."""
 
 

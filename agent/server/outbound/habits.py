@@ -24,29 +24,35 @@ class Habits(msgspec.Struct, frozen=True):
     """How an agent calls people.
 
     Attributes:
-        caller_id: the number that the callee sees.
+        by: the name of whoever carries its calls.
+        caller_id: the number that the callee sees, or our own address where there is none.
         ring_seconds: how long it lets ring.
         hours: when it may call, on the callee's clock.
         retries: what it does where it reached nobody.
     """
 
+    by: str
     caller_id: str
     ring_seconds: int
     hours: CallingHours
     retries: Retries
 
 
-def habits_of(agent: AgentFile, caller_id: str | None) -> Habits | None:
-    """An agent's habits; None where neither its file nor `caller_id` (the deployment's) names a number to call from."""
+def habits_of(agent: AgentFile, by: str, caller_id: str | None) -> Habits | None:
+    """An agent's habits where its calls are carried by `by`.
+
+    None where neither its file nor `caller_id` (the deployment's) names a number to call from.
+    """
     wants = agent.outbound
     number = wants.caller_id or caller_id
     if number is None:
         return None
     hours = wants.calling_hours
     return Habits(
+        by,
         number,
         wants.ring_seconds,
-        CallingHours(_clock(hours.opens), _clock(hours.closes)),
+        CallingHours(_clock(hours.opens), _clock(hours.closes), zone=agent.timezone),
         Retries(wants.attempts, wants.retry_minutes * 60.0, frozenset(wants.retry_on)),
     )
 

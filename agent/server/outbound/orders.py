@@ -15,6 +15,7 @@ import msgspec
 from agent.config.variables import with_variables
 from agent.errors import PickupError, UserError
 from agent.server.outbound.habits import habits_of
+from agent.server.providers import CARRIER
 from agent.storage.attempts import Caps, Wanted
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A call that somebody wants.
 
     Attributes:
-        to: who is called (E.164).
+        to: who is called: a number (E.164) or a `sip:` address.
         agent: name of the agent's file.
         variables: what the agent is told, by the names in its file.
         wait: outside the callee's hours, call when they begin instead of refusing.
@@ -55,7 +56,7 @@ class OrderRefused(PickupError):
     """A call that will not be placed; the text says why, without the number.
 
     Attributes:
-        why: a word for programs: `number`, `agent`, `variables`, `caller_id`, `destination`, `hours`, `key`, or what the
+        why: a word for programs: `number`, `carrier`, `agent`, `variables`, `caller_id`, `destination`, `hours`, `key`, or what the
             database said.
         not_before: where waiting helps: until when, seconds since 1970-01-01 UTC.
     """
@@ -81,6 +82,36 @@ class Ready(NamedTuple):
     habits: Habits
 
 
+class Ways(NamedTuple):
+    """Who may carry calls of ours here.
+
+    Attributes:
+        usual: who carries a call to a number where the agent's file says nothing.
+        sip_from: our own SIP address; None: no call is placed by SIP.
+        trunk: whether there is somebody who carries calls to numbers by SIP.
+    """
+
+    usual: str = CARRIER
+    sip_from: str | None = None
+    trunk: bool = False
+
+    def way(self, to: str, wanted: str | None) -> str:
+        """Who carries a call to `to` of an agent that wants `wanted`.
+
+        Raises:
+            OrderRefused: nobody here can.
+        """
+        address = to.startswith("sip:")
+        by = "sip" if address else wanted or self.usual
+        if by == "sip" and self.sip_from is None:
+            raise OrderRefused("carrier", "no call is placed by SIP here: SIP_LISTEN is not set")
+        if by == "sip" and not (address or self.trunk):
+            raise OrderRefused(
+                "carrier", "nobody carries calls to numbers by SIP: SIP_TRUNK is not set"
+            )
+        return by
+
+
 @dataclass(frozen=True)
 class Orders:
     """Takes orders.
@@ -91,6 +122,7 @@ class Orders:
         destinations: where to, told anew for each order since agents' files change.
         caller_id: what agents call from whose files name nothing.
         caps: how many calls there may be.
+        ways: who may carry them.
     """
 
     attempts: Attempts
@@ -98,6 +130,7 @@ class Orders:
     destinations: Callable[[], Destinations]
     caller_id: str | None
     caps: Caps
+    ways: Ways = Ways()
 
     async def want(self, order: Order, key: str, new_id: str, wall: float) -> Attempt:
         """Reserve a call; the same key again gets the same call.
@@ -134,7 +167,7 @@ class Orders:
         """
         if why := self.destinations().refusal(to):
             kind = "number" if "E.164" in why else "destination"
-            raise OrderRefused(kind, f"this number cannot be called: {why}")
+            raise OrderRefused(kind, f"{_what(to)} cannot be called: {why}")
         try:
             file = self.agents.get(agent_name)
         except UserError as error:
@@ -143,13 +176,20 @@ class Orders:
             agent = with_variables(file, variables)
         except UserError as error:
             raise OrderRefused("variables", str(error)) from None
-        habits = habits_of(agent, self.caller_id)
+        by = self.ways.way(to, agent.outbound.by)
+        habits = habits_of(
+            agent, by, self.caller_id or (self.ways.sip_from if by == "sip" else None)
+        )
         if habits is None:
             raise OrderRefused(
                 "caller_id",
                 f"{agent.name} has no number to call from: `outbound: caller_id` in its file, or CALLER_ID",
             )
         return Ready(agent, habits)
+
+
+def _what(to: str) -> str:
+    return "this address" if to.startswith("sip:") else "this number"
 
 
 def _same(known: Attempt, order: Order) -> Attempt:

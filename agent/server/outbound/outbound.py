@@ -9,10 +9,10 @@ import structlog
 
 from agent.errors import UserError
 from agent.server.outbound.api import CallsApi
-from agent.server.outbound.carrier import credentials
+from agent.server.outbound.carrier import Carriers, credentials
 from agent.server.outbound.destinations import Destinations
 from agent.server.outbound.dialer import Dialer, Post
-from agent.server.outbound.orders import Orders
+from agent.server.outbound.orders import Orders, Ways
 from agent.server.outbound.promises import Promises
 from agent.server.providers import CARRIER
 from agent.storage.attempts import Caps
@@ -45,6 +45,9 @@ class Outbound:
         instance: this process.
         public_url: the origin at which the carrier reaches us.
         warm: asks persons by the same carrier.
+
+    Attributes:
+        by_sip: places calls by SIP; None: nobody does.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class Outbound:
         self._stores = stores
         self._stack = AsyncExitStack()
         self._dialer: Dialer | None = None
+        self.by_sip: Carrier | None = None
         self.orders = Orders(
             attempts=stores.attempts,
             agents=wiring.agents,
             destinations=lambda: destinations(settings, wiring.agents),
             caller_id=settings.caller_id,
             caps=caps(settings),
+            ways=ways(settings),
         )
 
     async def open(self) -> list[BaseRoute]:
@@ -80,11 +85,12 @@ class Outbound:
             given = credentials(settings)
         except UserError:
             given = None
+        known: dict[str, Carrier] = {} if self.by_sip is None else {"sip": self.by_sip}
         if given is not None:
             carrier = await self._stack.enter_async_context(calls(given, self._public_url))
-            self._warm.carrier = carrier
-            if settings.call_countries:
-                self._dial(carrier)
+            self._warm.carrier = known[CARRIER] = carrier
+        if known and (settings.call_countries or (self.by_sip and settings.call_sip_hosts)):
+            self._dial(Carriers(known))
         if settings.api_token is None:
             return []
         api = CallsApi(
@@ -133,7 +139,21 @@ class Outbound:
 def destinations(settings: Settings, agents: AgentFiles) -> Destinations:
     """Where this deployment may call."""
     countries = frozenset(filter(None, settings.call_countries.split(",")))
-    return Destinations(countries, frozenset(_own(settings, agents)))
+    hosts = frozenset(filter(None, settings.call_sip_hosts.split(",")))
+    return Destinations(countries, frozenset(_own(settings, agents)), hosts)
+
+
+def trunk(settings: Settings) -> str | None:
+    """Who carries calls to numbers by SIP."""
+    return settings.sip_trunk or settings.sip_registrar
+
+
+def ways(settings: Settings) -> Ways:
+    """Who may carry calls: where only SIP is set up, numbers go by it too."""
+    listen, there = settings.sip_listen, trunk(settings)
+    own = None if listen is None else f"sip:{settings.sip_user}@{settings.sip_registrar or listen}"
+    usual = "sip" if own and there and settings.twilio_account_sid is None else CARRIER
+    return Ways(usual, own, there is not None)
 
 
 def caps(settings: Settings) -> Caps:
@@ -149,6 +169,8 @@ def _own(settings: Settings, agents: AgentFiles) -> Iterator[str]:
     """Numbers that ring here."""
     if settings.caller_id is not None:
         yield settings.caller_id
+    if settings.sip_listen is not None:
+        yield settings.sip_listen
     for name in agents.names():
         try:
             agent = agents.get(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.protocols.sip.address import address, listening, target, variables
+from agent.protocols.sip.address import address, callee, listening, target, variables
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,27 @@ def test_how_somebody_is_called(text: str, number: str) -> None:
 
 def test_a_stranger_s_address_is_cut() -> None:
     assert len(address("sip:" + "a" * 10_000 + "@example.com").number) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "spelled"),
+    [
+        ("sip:desk@PBX.example", "sip:desk@pbx.example"),
+        (" SIP:Desk@pbx.example:5060 ", "sip:Desk@pbx.example"),
+        ("sip:%64esk@[2001:DB8::1]:5080", "sip:desk@[2001:db8::1]:5080"),
+        ("sip:600@10.0.0.1", "sip:600@10.0.0.1"),
+        ("sip:desk:secret@pbx.example", None),
+        ("sip:desk@pbx.example;transport=tcp", None),
+        ("sip:desk@pbx.example?Replaces=1", None),
+        ("sip:de%0d%0ask@pbx.example", None),
+        ("sips:desk@pbx.example", None),
+        ("sip:pbx.example", None),
+        ("sip:desk@" + "a" * 120, None),
+        ("desk", None),
+    ],
+)
+def test_who_can_be_called_has_one_spelling(text: str, spelled: str | None) -> None:
+    assert callee(text) == spelled
 
 
 @pytest.mark.parametrize(

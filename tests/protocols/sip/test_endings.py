@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.protocols.sip.endings import ended, transfer_outcome
+from agent.protocols.sip.endings import ended, transfer_outcome, untaken
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,22 @@ def test_what_an_end_means(text: str, established: bool, reason: str) -> None:
 )
 def test_what_became_of_a_transfer(status: int | None, outcome: str) -> None:
     assert transfer_outcome(status) == outcome
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("486 Busy Here", "caller_busy"),
+        ("600 Busy Everywhere", "caller_busy"),
+        ("603 Decline", "declined"),
+        ("480 Temporarily Unavailable", "no_answer"),
+        ("487 Request Terminated", "no_answer"),
+        ("404 Not Found", "invalid_number"),
+        ("403", "carrier_refused"),
+        ("503 Service Unavailable", "call_failed"),
+        ("Connection timed out [110]", "call_failed"),
+        ("", "call_failed"),
+    ],
+)
+def test_why_nobody_took_a_call_of_ours(text: str, reason: str) -> None:
+    assert untaken(text) == reason

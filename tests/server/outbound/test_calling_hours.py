@@ -7,6 +7,7 @@ import random
 import time as clock
 from collections.abc import Iterator
 from datetime import UTC, datetime, time
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -209,3 +210,11 @@ def test_days_of_rest_are_the_callee_s() -> None:
 def test_hours_that_never_come_are_no_endless_search() -> None:
     never = CallingHours(days=frozenset())
     assert never.next_permitted("+12125551234", at("2026-11-20T16:59-05:00")) is None
+
+
+def test_an_address_is_called_in_the_hours_of_its_caller() -> None:
+    hours = CallingHours(time(8), time(21), zone="Asia/Tokyo")
+    evening = datetime(2026, 11, 22, 21, 0, tzinfo=ZoneInfo("Asia/Tokyo")).timestamp()
+    assert hours.permits("sip:desk@pbx.example", evening - 1)
+    assert not hours.permits("sip:desk@pbx.example", evening)
+    assert hours.next_permitted("sip:desk@pbx.example", evening) == evening + 11 * 3600

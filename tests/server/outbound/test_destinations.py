@@ -34,6 +34,42 @@ def examples(*kinds: int) -> Iterator[tuple[str, str]]:
                 yield country, phonenumbers.format_number(example, PhoneNumberFormat.E164)
 
 
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("sip:desk@pbx.example", ""),
+        ("sip:600@pbx.example:5080", ""),
+        ("sip:desk@elsewhere.example", "CALL_SIP_HOSTS does not have its host"),
+        ("sip:desk@sub.pbx.example", "CALL_SIP_HOSTS does not have its host"),
+        ("sip:+12125551234@pbx.example", "who has a number is called by it"),
+        ("sip:0012125551234@pbx.example", "who has a number is called by it"),
+        ("sip:00-1212-5551234@pbx.example", "who has a number is called by it"),
+        ("sip:112@pbx.example", "for help in an emergency"),
+        ("sip:9-9-9@pbx.example", "for help in an emergency"),  # as in GB, which is allowed
+        ("sip:110@pbx.example", ""),  # Germany's, which is not
+        ("sip:ours@pbx.example", "one of our own numbers"),
+        ("sip:anybody@10.0.0.1:5070", "it rings here"),
+        ("sip:anybody@10.0.0.2", "it rings here"),
+        ("sip:desk:secret@pbx.example", "not an address such as"),
+        ("sip:desk@PBX.example", "not an address such as"),
+        ("sips:desk@pbx.example", "not an address such as"),
+    ],
+)
+def test_which_addresses_are_called(address: str, why: str) -> None:
+    rules = Destinations(
+        countries=frozenset({"GB"}),
+        own=frozenset({"sip:ours@pbx.example", "10.0.0.1:5070", "10.0.0.2:5060"}),
+        hosts=frozenset({"pbx.example", "10.0.0.1", "10.0.0.2"}),
+    )
+    refusal = rules.refusal(address)
+    assert why in refusal
+    assert bool(why) == bool(refusal)
+
+
+def test_no_address_is_called_where_no_host_is_named() -> None:
+    assert Destinations(ALL).refusal("sip:desk@pbx.example")
+
+
 def test_nobody_is_called_where_no_country_is_named() -> None:
     refusal = Destinations().refusal("+12125551234")
     assert refusal == "its country is US, and CALL_COUNTRIES allows none"
@@ -84,7 +120,7 @@ def test_an_expensive_kind_may_not_be_called_in_any_country() -> None:
         ("+0015551234567", "E.164"),
         ("+1212555123４", "E.164"),
         ("+12125551234;ext=1", "E.164"),
-        ("sip:alice@example.com", "E.164"),
+        ("sip:alice@example.com", "CALL_SIP_HOSTS"),
         ("+12125551234\n", "E.164"),
         ("", "E.164"),
     ],

@@ -58,7 +58,9 @@ class Board:
         self.adopt: Callable[[Caller], Any] = lambda caller: None
         self.over_elsewhere: Callable[[Caller], None] = lambda caller: None
 
-    def dial(self, caller: Caller, agent: Any, variables: dict[str, str]) -> Place | str:
+    def dial(
+        self, caller: Caller, agent: Any, variables: dict[str, str], *, own_line: bool = False
+    ) -> Place | str:
         if self.no_room:
             return self.no_room
         self.places.append(Place(caller, cast("Any", FakeCall())))

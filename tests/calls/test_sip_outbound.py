@@ -1,0 +1,175 @@
+"""Calls that we place by SIP: ordered over the API, rung at sipp, which is who is called and the judge."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agent.config.settings import Settings
+from agent.server.sip import prepared
+from agent.simulator.brain import Call
+from agent.simulator.gemini_setup import Conduct
+from tests.calls.exchange import exchange, within
+from tests.calls.sipp_runner import callee, needs_sipp
+from tests.calls.test_outbound import ANY_TIME, API_TOKEN, CALLEE, OURS, Caller
+from tests.calls.test_sip import Operator, kinds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.calls.exchange import Exchange, Record
+    from tests.calls.sipp_runner import Callee
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(90), needs_sipp]
+
+ONCE = ANY_TIME | {"attempts": 1, "ring_seconds": 5}
+GOODBYE = Call("end_call", {})
+
+
+class SipCaller(Caller):
+    """Somebody who orders calls by SIP."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    async def call(self, there: Callee, **more: Any) -> dict[str, Any]:
+        """Order a call to whoever waits there; what became of it, which must be as its scenario says."""
+        told = await self.became(**({"to": f"sip:bob@{there.where}"} | more))
+        verdict = await there.done
+        assert verdict.good, verdict.told
+        return told
+
+    async def recorded(self, told: dict[str, Any]) -> Record:
+        """The one record of an ordered call."""
+        return await self.exchange.record(told["provider_call_id"])
+
+
+@asynccontextmanager
+async def office(
+    folder: Path, tool: Call | None = None, agent: dict[str, Any] | None = None, **settings: str
+) -> AsyncIterator[SipCaller]:
+    where = prepared(Settings.load({"SIP_LISTEN": "127.0.0.1:0"})).sip_listen
+    assert where is not None
+    given = {
+        "SIP_LISTEN": where,
+        "CALL_SIP_HOSTS": "127.0.0.1",
+        "CALL_COUNTRIES": "US",
+        "API_TOKEN": API_TOKEN,
+        "CALLS_PER_SECOND": "50",
+        "CALLS_PER_NUMBER": "50",
+    }
+    environ: dict[str, Any] = given | settings
+    described = {"outbound": ONCE} | (agent or {})
+    conduct = Conduct(setup_seconds=0.02, model_delay_seconds=0.02, speed=50.0)
+    async with exchange(
+        folder, brain=lambda: Operator(tool), conduct=conduct, agent=described, **environ
+    ) as running:
+        yield SipCaller(running)
+
+
+async def test_somebody_is_called_talks_and_hangs_up(tmp_path: Path) -> None:
+    async with office(tmp_path) as caller, callee(tmp_path, "called") as there:
+        told = await caller.call(there)
+        record = await caller.recorded(told)
+        assert (told["reason"], record.end_reason, record.legs) == (
+            "caller_hung_up",
+            "caller_hung_up",
+            1,
+        )
+        events = caller.exchange.events(told["provider_call_id"])
+        assert "caller_said" in kinds(events)
+        assert "picked up" in str(events[0])  # the greeting is one for somebody who is called
+
+
+async def test_an_answer_that_comes_at_once_is_not_missed(tmp_path: Path) -> None:
+    async with office(tmp_path, GOODBYE) as caller, callee(tmp_path, "called_at_once") as there:
+        assert (await caller.call(there))["reason"] == "agent_hung_up"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("486 Busy Here", "caller_busy"),
+        ("600 Busy Everywhere", "caller_busy"),
+        ("480 Temporarily Unavailable", "no_answer"),
+        ("603 Decline", "declined"),
+        ("404 Not Found", "invalid_number"),
+        ("403 Forbidden", "carrier_refused"),
+        ("503 Service Unavailable", "call_failed"),
+    ],
+)
+async def test_how_a_call_is_not_taken(tmp_path: Path, status: str, reason: str) -> None:
+    async with (
+        office(tmp_path) as caller,
+        callee(tmp_path, "called_refuses", says={"486 Busy Here": status}) as there,
+    ):
+        told = await caller.call(there)
+        record = await caller.recorded(told)
+        assert (told["reason"], record.end_reason, record.legs) == (reason, reason, 0)
+
+
+async def test_a_call_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
+    async with office(tmp_path) as caller, callee(tmp_path, "called_away") as there:
+        assert (await caller.call(there))["reason"] == "no_answer"
+
+
+async def test_nobody_is_there(tmp_path: Path) -> None:
+    async with office(tmp_path) as caller:
+        told = await caller.became(to="sip:bob@127.0.0.1:9")
+        assert told["reason"] in {"call_failed", "no_answer"}
+
+
+async def test_a_number_is_called_by_a_trunk_that_asks_for_a_password(tmp_path: Path) -> None:
+    async with callee(tmp_path, "called_by_trunk") as there:
+        trunk: dict[str, Any] = {
+            "SIP_TRUNK": there.where,
+            "SIP_PASSWORD": "open sesame",
+            "CALLER_ID": OURS,
+        }
+        async with office(tmp_path, GOODBYE, **trunk) as caller:
+            told = await caller.call(there, to=CALLEE)
+            assert told["reason"] == "agent_hung_up"
+
+
+async def test_a_wrong_password_places_no_call(tmp_path: Path) -> None:
+    async with callee(tmp_path, "called_by_trunk") as there:
+        trunk: dict[str, Any] = {
+            "SIP_TRUNK": there.where,
+            "SIP_PASSWORD": "open barley",
+            "CALLER_ID": OURS,
+        }
+        async with office(tmp_path, **trunk) as caller:
+            told = await caller.became(to=CALLEE)
+            assert told["reason"] == "carrier_refused"
+
+
+@pytest.mark.parametrize(
+    ("to", "why"),
+    [
+        ("sip:bob@elsewhere.example", "destination"),
+        ("sip:+12025550143@127.0.0.1", "destination"),
+        ("sip:bob@127.0.0.1;transport=tcp", "destination"),
+        (CALLEE, "carrier"),
+    ],
+)
+async def test_who_is_not_called(tmp_path: Path, to: str, why: str) -> None:
+    async with office(tmp_path, agent={"outbound": ONCE | {"by": "sip"}}) as caller:
+        _, told = await caller.order(to=to)
+        assert told["error"]["why"] == why
+
+
+async def test_the_server_stops_while_it_rings(tmp_path: Path) -> None:
+    async with callee(tmp_path, "called_away") as there:
+        async with office(tmp_path, agent={"outbound": ONCE | {"ring_seconds": 60}}) as caller:
+            _, told = await caller.order(to=f"sip:bob@{there.where}")
+            await caller.until(told["id"], lambda now: now["state"] == "placed")
+            caller.exchange.building.drain()
+            board = caller.exchange.building.switchboard
+            assert board is not None
+            await board.close()
+            await within(5.0, lambda: there.done.done(), "it still rings")
+        verdict = await there.done
+        assert verdict.good, verdict.told
