@@ -16,6 +16,12 @@ from agent.simulator.ears import WINDOW_SECONDS, Utterance
 SPEECH_RATE_HZ = 24_000
 """Rate of everything a brain says (Google: Live API capabilities, "output always 24kHz")."""
 
+ECHO_SILENCE = 100
+"""Below this of 32768 nothing is said."""
+
+ECHO_AHEAD_SECONDS = 0.03
+"""Of an echo that is not heard yet: more than one message, and it is behind."""
+
 
 class Say(NamedTuple):
     """Speak: mono PCM16 at 24 kHz, and its words."""
@@ -101,16 +107,23 @@ class BenchBrain:
 class EchoBrain:
     """Says every chunk of audio back at once, and nothing else: what is left is the way there and back.
 
-    A line through the echo never falls silent, so a turn of it never ends, and no greeting comes.
+    A line through the echo never falls silent, so a turn of it never ends, and no greeting comes. What came late is said late, and
+    all behind it; as people do, it makes up for that in the pauses: silence that would be heard late is not said.
     """
 
     def __init__(self) -> None:
         self._state: tuple[int, tuple[tuple[int, int], ...]] | None = None
+        self._until = 0.0  # when all that it said has been heard
 
-    def echo(self, pcm: bytes, rate_hz: int) -> bytes:
-        """The same sound at the rate of what a brain says."""
+    def echo(self, pcm: bytes, rate_hz: int, now: float) -> bytes:
+        """The same sound at the rate of what a brain says, and as long: a sample less, and who paces whole frames would wait."""
+        silent = audioop.max(pcm, 2) < ECHO_SILENCE
+        if silent and self._until - now > ECHO_AHEAD_SECONDS:
+            return b""
+        self._until = max(self._until, now) + len(pcm) / 2 / rate_hz
+        before = b"" if self._state else bytes(2)  # interpolation begins at the second sample
         pcm, self._state = audioop.ratecv(pcm, 2, 1, rate_hz, SPEECH_RATE_HZ, self._state)
-        return pcm
+        return before + pcm
 
     def prompted(self, text: str) -> Reply:
         """Say nothing."""

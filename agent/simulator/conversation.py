@@ -164,7 +164,8 @@ class Conversation:
         if self._around.conduct.trace:
             trace(record.audio_in, now, len(chunk.pcm) // 2)
         if isinstance(self._brain, EchoBrain):
-            self._speaker.blurt(self._brain.echo(chunk.pcm, chunk.rate_hz), now)
+            if said := self._brain.echo(chunk.pcm, chunk.rate_hz, now):
+                self._speaker.blurt(said, now)
             return
         was_near = self._listener.near_speech
         edges = self._listener.audio(chunk)
