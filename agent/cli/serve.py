@@ -96,6 +96,10 @@ def run(settings: Settings, *, stand_in: bool = False, record: bool = False) -> 
             server.run(sockets=[listening])
         except SystemExit:  # uvicorn's, where the application could not be opened
             raise building.mistake or SystemExit(1) from None
+        if building.crippled:
+            raise SystemExit(
+                1
+            )  # whoever keeps it starts another, also where that is done on failure only
         if not server.started:
             raise UserError("it could not start: what is wrong stands above")
 

@@ -68,6 +68,7 @@ class Building:
 
     Attributes:
         mistake: why it could not be opened, where somebody can mend that.
+        crippled: whether it cannot do all that it is there for, and ends when its calls have ended.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Building:
         self._hide = hide
         self.switchboard: Switchboard | None = None
         self.mistake: UserError | None = None
+        self.crippled = False
         self._arrivals: Arrivals | None = None
 
     @property
@@ -101,6 +103,11 @@ class Building:
         if found is not None:
             self._hide(found.get_secret_value())
         return found
+
+    def _sip_gone(self) -> None:
+        """Drain as if the process had been told to end."""
+        self.crippled = True
+        self.drain()
 
     def drain(self) -> None:
         if self.switchboard is not None:
@@ -142,14 +149,15 @@ class Building:
             self.switchboard = board
             refusals = Refusals(wiring.lines, wiring.agent_for, wakeups, settings.spoken_refusals)
             self._arrivals = arrivals = Arrivals(board, refusals, Tasks("arrivals", _failed))
-            sip = SipDoor(settings, arrivals, wakeups, _failed)
+            sip = SipDoor(settings, arrivals, wakeups, _failed, self._sip_gone)
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
             if settings.sip_listen is not None:
                 outbound.by_sip = SipCalls(sip.dial, arrivals, trunk(settings))
             app.router.routes.extend(self._doors(board, arrivals, wakeups, warm))
             await sip.open()
             app.router.routes.extend(await outbound.open())
-            app.router.routes.extend(Health(board, records, settings.data_dir).routes())
+            health = Health(board, records, settings.data_dir, lambda: sip.dead)
+            app.router.routes.extend(health.routes())
             _keep_house(wiring, records, libraries, stores)
             try:
                 yield

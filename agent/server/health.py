@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from starlette.requests import Request
@@ -28,7 +29,14 @@ class Health:
     go on, and their records wait.
     """
 
-    def __init__(self, switchboard: Switchboard, records: DurableRecords, data_dir: Path) -> None:
+    def __init__(
+        self,
+        switchboard: Switchboard,
+        records: DurableRecords,
+        data_dir: Path,
+        sip_dead: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._sip_dead = sip_dead
         self._switchboard = switchboard
         self._records = records
         self._data_dir = data_dir
@@ -48,6 +56,7 @@ class Health:
         usage = shutil.disk_usage(self._data_dir)
         checks = {
             "draining": self._switchboard.draining,
+            "sip_dead": self._sip_dead(),
             "disk_low": usage.free < DISK_FREE * usage.total,
         }
         body = checks | {

@@ -40,6 +40,11 @@ class Drainable(Protocol):
         """Calls that are live or hold a slot."""
         ...
 
+    @property
+    def crippled(self) -> bool:
+        """Whether it wants to be ended when the last call has."""
+        ...
+
     def drain(self) -> None:
         """Take no new calls."""
         ...
@@ -95,7 +100,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether it is time to leave."""
-        if self._draining:
+        if self._draining or self._calls.crippled:
             self._drain_ticks -= 1
             if self._calls.active == 0 or self._drain_ticks <= 0:
                 self.should_exit = True

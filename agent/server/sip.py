@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+import structlog
 
 from agent.drive.tasks import Tasks
 from agent.errors import CarrierRefused, UserError
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from agent.server.arrivals import Arrivals
     from agent.telephony.sip import SipOptions, SipStack
     from agent.telephony.sip_line import SipLine
+
+log = structlog.get_logger()
 
 SPARE = 8
 """Calls beyond MAX_CALLS that the library lets ring, so that the switchboard refuses them and counts that it does."""
@@ -91,6 +93,10 @@ class SipDoor:
         arrivals: who takes them.
         wakeups: the process's clock and schedule.
         failed: told of a task that failed.
+        gone: told once when SIP is dead.
+
+    Attributes:
+        dead: whether the library can work no more in this process.
     """
 
     def __init__(
@@ -99,13 +105,16 @@ class SipDoor:
         arrivals: Arrivals,
         wakeups: Wakeups,
         failed: Callable[[str, BaseException], None],
+        gone: Callable[[], None],
     ) -> None:
+        self._gone = gone
         self._settings = settings
         self._arrivals = arrivals
         self._wakeups = wakeups
         self._tasks = Tasks("sip", failed)
         self._headers = [name for name in settings.sip_headers.split(",") if name]
         self._stack: SipStack | None = None
+        self.dead = False
 
     async def open(self) -> None:
         """Take calls from now on, where the settings say so; raises `UserError` where the port cannot be had."""
@@ -115,7 +124,7 @@ class SipDoor:
 
         options = sip_options(self._settings, listening(self._settings.sip_listen))
         self._stack = SipStack(
-            options, wakeups=self._wakeups, tasks=self._tasks, rings=self._rings, died=_died
+            options, wakeups=self._wakeups, tasks=self._tasks, rings=self._rings, died=self._died
         )
         await self._stack.open()
 
@@ -143,7 +152,12 @@ class SipDoor:
         )
         line.sink = self._arrivals.arrive(caller, line)
 
-
-def _died() -> None:
-    """The library can work no more in this process: it drains as if it were told to end, and whoever keeps it starts another."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    def _died(self) -> None:
+        """The library can work no more in this process, and only another process can load it anew."""
+        if not self.dead:
+            self.dead = True
+            log.error(
+                "SIP is dead in this process: its other calls go on, new ones go elsewhere, and it ends after the last; "
+                "whoever keeps it has to start another"
+            )
+            self._gone()

@@ -8,6 +8,7 @@ its words end here.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import random
 from typing import TYPE_CHECKING
@@ -15,11 +16,18 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 from baresip import Account, Config, Runtime, UserAgent
-from baresip.errors import BaresipError, DrainingError, NoLocalAddressError, RegistrationError
+from baresip.errors import (
+    BaresipError,
+    CommandTimeout,
+    DrainingError,
+    NoLocalAddressError,
+    RegistrationError,
+)
 from baresip.events import Event
 
 from agent.errors import CarrierRefused, UserError
 from agent.protocols.sip.address import Listening, target
+from agent.telephony.native_stderr import NativeStderr
 from agent.telephony.sip_line import Invite, SipLine
 
 if TYPE_CHECKING:
@@ -51,6 +59,12 @@ MOST_HEADERS = 16 - len(OWN_HEADERS)
 REGISTER_SECONDS = 600
 AGAIN = (2.0, 120.0)
 """Seconds from one vain registration to the next: doubled from the first to the second, each time a random half of it or more."""
+
+PULSE = 10.0
+"""Seconds between two looks whether the library still does what it is told."""
+
+MISSED = 2
+"""Looks in a row without an answer (5 s each) after which it counts as dead."""
 
 GOODBYE_SECONDS = 2.0
 """How long calls may take to hear that the process ends."""
@@ -114,7 +128,9 @@ class SipStack:
         self._tasks = tasks
         self._rings = rings
         self._runtime = Runtime()
-        self._runtime.on_dead = died
+        self._runtime.on_dead = self._dead
+        self._died = died
+        self._stderr = NativeStderr()
         self._agents: dict[str, UserAgent] = {}
         self._lines: set[SipLine] = set()
 
@@ -126,6 +142,10 @@ class SipStack:
         """
         # What the library logs of calls has addresses of people in it; what matters of it is told here.
         logging.getLogger("baresip").setLevel(logging.CRITICAL)
+        if not self._stderr.silence():
+            log.warning("the SIP library may write phone numbers to stderr")
+        if not faulthandler.is_enabled():  # its last words would be lost, so Python has some
+            faulthandler.enable()
         options, where = self._options, self._options.listening.text
         try:
             await self._runtime.start(self._config())
@@ -134,6 +154,7 @@ class SipStack:
         except (BaresipError, ValueError) as error:
             raise UserError(f"SIP_LISTEN={where} cannot be used: {error}") from None
         log.info("SIP is listened for", where=where, registers=bool(options.registrar))
+        self._tasks.start("pulse", self._feel_pulse())
         if options.registrar:
             self._tasks.start("registration", self._stay_registered())
 
@@ -147,6 +168,28 @@ class SipStack:
             await self._runtime.close()
         except BaresipError as error:
             log.warning("SIP did not end well", why=type(error).__name__)
+        else:
+            self._stderr.restore()
+
+    async def _feel_pulse(self) -> None:
+        """A thread of the library's that hangs is as dead as one that has ended, and tells nobody."""
+        missed = 0
+        while missed < MISSED:
+            await asyncio.sleep(PULSE)
+            try:
+                await self._runtime.set_sip_trace(False)  # it does nothing, but has to be answered
+                missed = 0
+            except CommandTimeout:
+                missed += 1
+            except BaresipError:
+                return  # it has ended, and that is told
+        self._dead()
+
+    def _dead(self) -> None:
+        """No call has a line any more, and none will come."""
+        for line in [*self._lines]:
+            line.break_off()
+        self._died()
 
     def _config(self) -> Config:
         options = self._options

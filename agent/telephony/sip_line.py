@@ -244,7 +244,8 @@ class SipLine:
         self._wakeup.at(None)
         self.sink(LineEnded("lost" if reason == "lost" else "stopped"))
 
-    def _lost(self) -> None:
+    def break_off(self) -> None:
+        """Nobody can be heard on it any more."""
         self._end("lost")
         self.leave()
 
@@ -253,7 +254,7 @@ class SipLine:
     def _look(self, now: float) -> None:
         came = self._exchange(now)
         if self._heard.dead(now):
-            self._lost()
+            self.break_off()
         if not self.ended.done():
             self._wakeup.at(now + (QUIET if came else LOOK))
 
@@ -273,5 +274,5 @@ class SipLine:
             for frame in self._heard.frames(pcm, now):
                 self.sink(LineAudio(frame))
         if self._spoken.overfull:
-            self._lost()
+            self.break_off()
         return bool(pcm)

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from urllib.request import urlopen
 
 import psutil
@@ -16,7 +17,7 @@ from agent.cli.parts.children import Child
 from agent.config.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 AGENT = "name: Test\npersona: You answer.\ndisclosure: false\ngreeting: Hi.\n"
@@ -77,16 +78,24 @@ def bare() -> dict[str, str]:
 
 
 @contextmanager
-def sip_serving(folder: Path, *stand_in: str, agent: str = AGENT) -> Iterator[Served]:
+def sip_serving(
+    folder: Path,
+    *stand_in: str,
+    agent: str = AGENT,
+    errors: IO[bytes] | None = None,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> Iterator[Served]:
     """Calls can be placed to `where` as long as the context lasts.
 
     Args:
         folder: all that is written.
         stand_in: more words of the stand-in's command.
         agent: the agent's file.
+        errors: where the server's stderr goes; None: with ours.
+        settings: more of its environment.
     """
     agents, data = folder / "agents", folder / "data"
-    agents.mkdir()
+    agents.mkdir(exist_ok=True)
     (agents / "test.yaml").write_text(agent)
     environ = bare()
     model = Child(("simulate", "gemini", "--setup-seconds", "0.05", *stand_in), environ)
@@ -102,7 +111,8 @@ def sip_serving(folder: Path, *stand_in: str, agent: str = AGENT) -> Iterator[Se
             "LOG_LEVEL": "warning",
             "DRAIN_SECONDS": "5",
         }
-        server = Child(("serve", "--port", "0"), environ, folder=folder)
+        environ |= settings
+        server = Child(("serve", "--port", "0"), environ, errors, folder)
         try:
             yield Served(server, model, data)
         finally:

@@ -41,8 +41,12 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         self.board, self.records = Board(), Records()
+        self.sip_dead = False
         health = Health(
-            cast("Switchboard", self.board), cast("DurableRecords", self.records), folder
+            cast("Switchboard", self.board),
+            cast("DurableRecords", self.records),
+            folder,
+            lambda: self.sip_dead,
         )
         self.client = TestClient(Starlette(routes=health.routes()))
 
@@ -70,6 +74,7 @@ def test_ready_says_what_it_looked_at(bench: Bench) -> None:
         {
             "draining": False,
             "disk_low": False,
+            "sip_dead": False,
             "calls": 3,
             "full": False,
             "database_down": False,
@@ -81,6 +86,12 @@ def test_a_draining_process_gets_no_new_calls(bench: Bench) -> None:
     bench.board.draining = True
     status, body = bench.ready()
     assert (status, body["draining"]) == (503, True)
+
+
+def test_nor_does_one_that_hears_no_sip_any_more(bench: Bench) -> None:
+    bench.sip_dead = True
+    status, body = bench.ready()
+    assert (status, body["sip_dead"]) == (503, True)
 
 
 @pytest.mark.parametrize(("free", "status"), [(4, 503), (5, 200)])

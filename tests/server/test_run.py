@@ -23,6 +23,7 @@ class Calls:
     def __init__(self, active: int) -> None:
         self.active = active
         self.drained = 0
+        self.crippled = False
 
     def drain(self) -> None:
         self.drained += 1
@@ -55,6 +56,17 @@ async def test_a_server_without_calls_leaves_at_the_first_signal() -> None:
     running = server(Calls(0))
     running.handle_exit(signal.SIGTERM, None)
     assert await running.on_tick(1)
+
+
+async def test_one_that_is_crippled_leaves_after_its_last_call_and_may_still_be_told_to() -> None:
+    calls = Calls(1)
+    running = server(calls, drain_seconds=10.0)
+    calls.crippled = True
+    assert await ticks(running, 5) == [False] * 5
+    running.handle_exit(signal.SIGTERM, None)  # the first one: it does not cut calls off
+    assert await ticks(running, 5) == [False] * 5
+    calls.active = 0
+    assert await running.on_tick(11)
 
 
 async def test_the_last_call_may_take_so_many_seconds() -> None:
