@@ -257,6 +257,32 @@ def test_an_interrupted_goodbye_ends_the_call_where_nobody_has_more_to_say() -> 
     assert bench.ended("agent_hung_up")
 
 
+@pytest.mark.parametrize(
+    "effect", [e.EndAfterGoodbye(), e.TransferAfterGoodbye("reception")], ids=["end", "transfer"]
+)
+def test_a_goodbye_that_was_interrupted_is_none_for_a_caller_whose_stream_breaks_then(
+    effect: e.Effect,
+) -> None:
+    bench = talking()
+    bench.answer(3.0, "Goodbye.", complete=False)
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.tell(e.ToolFinished("1", "end_call", {}, effect))
+    bench.run(0.5)
+    bench.caller_talks(0.4)
+    bench.run(0.3)
+    bench.tell(e.Interrupted())
+    bench.tell(e.TurnComplete())
+    bench.disconnect("lost")
+    bench.run(5.0)
+    assert bench.is_in(Phase.PARKED)
+    bench.connect(2)
+    bench.run(5.0)
+    bench.answer(1.0, "Yes?")  # he had something to say: the model is asked what it has to answer
+    bench.run(3.0)
+    assert bench.is_in(Phase.TALKING)
+    assert not bench.all(e.PutThrough)
+
+
 def test_a_lost_mark_does_not_keep_the_line_open_for_ever() -> None:
     bench = talking()
     bench.answer(1.0, "Goodbye.")

@@ -37,6 +37,8 @@ def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
         call.timers.pop(Timer.AWAY, None)
     if call.phase is Phase.PARKED:
         call.timers[Timer.PARK] = now + call.options.park_within
+        if call.timers.pop(Timer.SPEAK, None) is not None:
+            call.control.transfer = None  # he had more to say: a goodbye that he cut short is none
     elif call.phase is Phase.ENDING:
         call.timers[Timer.GOODBYE] = now + call.options.goodbye_within
     elif call.phase is Phase.ENDED:
