@@ -355,7 +355,8 @@ class GeminiSession:
     def _tool_response(self, result: SendToolResult) -> str:
         if result.id not in self._open_tools:
             raise OwnFault(f"a result for {result.name} answers no open call")
-        if not self._open_tools.pop(result.id):
+        # Calls without an id cannot be told apart, so each of them leaves the others open.
+        if not (self._open_tools.pop(result.id) if result.id else self._open_tools[""]):
             return ""
         # `name` goes with it: without, the caller is told of a system error (roomkit-live/roomkit#42).
         response: dict[str, Any] = {"name": result.name, "response": result.response}

@@ -277,6 +277,14 @@ def test_a_call_without_id_is_answered_without_id() -> None:
     }
 
 
+def test_calls_without_an_id_are_each_answered() -> None:
+    session = ready()
+    call_tool(session, name="book")
+    call_tool(session, name="book")
+    answer = SendToolResult("", "book", {})
+    assert session.send(answer) == session.send(answer) != ""
+
+
 def test_scheduling_goes_when_the_setup_goes_without_it() -> None:
     options = msgspec.structs.replace(OPTIONS, tool_scheduling="SILENT")
     session = ready(options, without=("tool_scheduling",))
