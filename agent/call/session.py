@@ -72,13 +72,13 @@ class CallSession:
             e.Clear: self._to_line,
             e.Digits: self._to_line,
             e.HangUp: self._to_line,
-            e.OpenModel: self._to_model,
+            e.OpenModel: self._to_another_model,
             e.SendAudio: self._to_model,
             e.SendText: self._to_model,
             e.SendNote: self._to_model,
             e.SendToolResult: self._to_model,
             e.EndAudio: self._to_model,
-            e.CloseModel: self._to_model,
+            e.CloseModel: self._to_another_model,
             e.StartTool: self._to_tools,
             e.CancelTool: self._to_tools,
             e.Detect: self._to_detector,
@@ -164,6 +164,13 @@ class CallSession:
     def _to_model(self, command: e.AnyCommand) -> None:
         if self.model is not None:
             self.model.send(command)  # type: ignore[arg-type]
+
+    def _to_another_model(self, command: e.AnyCommand) -> None:
+        """The session that there was is left: what it said and nobody has handled yet would be taken for the next one's."""
+        stays = [entry for entry in self._inbox if not isinstance(entry[1], e.ModelEvent)]
+        self._inbox.clear()
+        self._inbox.extend(stays)
+        self._to_model(command)
 
     def _to_tools(self, command: e.AnyCommand) -> None:
         if self.tools is not None:

@@ -12,7 +12,7 @@ from agent.call import session as room
 from agent.call.session import CallSession
 from agent.drive.tasks import Tasks
 from agent.drive.wakeups import GRID, Wakeups
-from agent.errors import OwnFault
+from agent.errors import Fate, OwnFault
 from tests.telephony.fakes import settle, virtually
 
 if TYPE_CHECKING:
@@ -204,6 +204,36 @@ async def test_commands_for_a_line_or_a_model_that_is_not_there_go_nowhere() -> 
     bench.session.feed(DIGIT)
     assert await bench.finish() == "caller_hung_up"
     assert bench.log == []
+
+
+@pytest.mark.parametrize("command", [e.OpenModel(handle="h"), e.CloseModel()])
+async def test_what_a_session_said_that_was_left_meanwhile_is_nobodys(command: e.AnyCommand) -> None:
+    bench = Bench()
+    bench.machine.answers[e.LineDigit] = [command]
+    for event in (e.AgentSaid("We"), DIGIT, e.ModelReady(0.1), e.LineMark("m1"), e.TurnComplete()):
+        bench.session.feed(event)
+    await settle()
+    assert bench.machine.events == [e.AgentSaid("We"), DIGIT, e.LineMark("m1")]
+    bench.session.feed(e.ModelReady(0.3))  # the next session's
+    await settle()
+    assert bench.machine.events[-1] == e.ModelReady(0.3)
+    await bench.finish()
+
+
+async def test_a_session_that_cannot_be_opened_says_so_at_once() -> None:
+    bench = Bench()
+    bench.machine.answers[e.LineDigit] = [e.OpenModel()]
+    ended = e.ModelEnded(Fate.FATAL, None, "the setup is wrong")
+
+    class Nobody:
+        def send(self, command: e.AnyCommand) -> None:
+            bench.session.feed(ended)
+
+    bench.session.model = Nobody()
+    bench.session.feed(DIGIT)
+    await settle()
+    assert bench.machine.events == [DIGIT, ended]
+    await bench.finish()
 
 
 async def test_after_a_second_line_is_attached_the_first_gets_nothing() -> None:
