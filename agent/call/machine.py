@@ -179,6 +179,7 @@ HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
 
 TIMERS: Mapping[Timer, Due] = {
     **life.TIMERS,
+    **model.TIMERS,
     **keys.TIMERS,
     **hold.TIMERS,
     **answered.TIMERS,

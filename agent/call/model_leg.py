@@ -65,6 +65,7 @@ class LegOptions(msgspec.Struct, frozen=True):
         backoff: before the second attempt; doubled for each further one.
         longest_backoff: at most that.
         setups: setups that are tried where one is refused.
+        steady: a session that lives shorter than this belongs to the loss before it: the budget and the back-off go on.
         twice_within: two losses that need a fresh session so close together end the call.
         connection: known life of a connection (Live API: about ten minutes); a hop comes before it.
         hop_early: how long before a connection's end a silent moment is looked for.
@@ -76,6 +77,7 @@ class LegOptions(msgspec.Struct, frozen=True):
     backoff: float = 0.5
     longest_backoff: float = 4.0
     setups: int = 3
+    steady: float = 2.0
     twice_within: float = 30.0
     connection: float = 570.0
     hop_early: float = 60.0
@@ -114,6 +116,7 @@ class ModelLeg:
         handle: of the last snapshot, empty where there is none.
         hops: how often the session moved to a new connection by our own decision.
         losses: how often it was lost.
+        excused: whether the caller was told, in this loss, that it takes a moment.
     """
 
     def __init__(self, options: LegOptions) -> None:
@@ -121,12 +124,15 @@ class ModelLeg:
         self.handle = ""
         self.hops = 0
         self.losses = 0
+        self.excused = False
         self._options = options
         self._plan = Plan(resume=False)
         self._resumable = False
         self._attempts = 0  # since the session was last ready
         self._setups = 0
-        self._lost_at: float | None = None  # when the caller was last without a session
+        self._lost_at: float | None = None  # when the caller was last left without a session
+        self._ready_at: float | None = None  # when there was last one
+        self._flaps = 0  # sessions in this loss that were ready and did not live long
         self._open_at: float | None = None
         self._fresh_at: float | None = None
         self._owed = False  # whether the caller waited for an answer when the session went
@@ -149,7 +155,7 @@ class ModelLeg:
 
     def without_session_since(self) -> float | None:
         """When the session was lost that has no successor yet."""
-        return self._lost_at
+        return None if self.ready else self._lost_at
 
     def deadline(self) -> float | None:
         """When `due` has to be asked next."""
@@ -171,11 +177,16 @@ class ModelLeg:
         self._open_at = None
         return self._plan
 
+    def awaited(self, now: float) -> None:
+        """A caller hears us, and there is no session: from now on the first one has no more time than another."""
+        if self._lost_at is None:
+            self._lost_at = now
+
     def opened(self, now: float) -> bool:
         """It is ready; says whether the caller still waits for an answer that the last one owed."""
         self._move(Move.READY)
         self._attempts = self._setups = 0
-        self._lost_at = None
+        self._ready_at = now
         self._ends_at = now + self._options.connection
         owed, self._owed = self._owed, False
         return owed
@@ -218,7 +229,7 @@ class ModelLeg:
         self.hops += 1
         self._plan = Plan(resume=bool(self.handle))
         self._attempts = self._setups = 1
-        self._lost_at = now
+        self._left(now)
         self._ends_at = None
         return self._plan
 
@@ -230,14 +241,15 @@ class ModelLeg:
         self.losses += 1
         self._ends_at = None
         self._resumable = False
-        if self._lost_at is None:
-            self._lost_at = now
+        if not refused:
+            self._attempts = self._left(now)
+        lost_at = self._lost_at = now if self._lost_at is None else self._lost_at
         plan = self._next_plan(fate, now, refused=refused)
         stale = (
             fate is Fate.FRESH and refused and self._plan.resume
         )  # what is new then is the handle's absence
         wait = 0.0 if stale else self._backoff(plan)
-        if plan is None or now + wait > self._lost_at + self._options.budget:
+        if plan is None or now + wait > lost_at + self._options.budget:
             self.give_up()
             return False
         self._plan = plan
@@ -278,6 +290,19 @@ class ModelLeg:
             return Plan(resume=False)
         resume = plan.resume and bool(self.handle)
         return Plan(resume=resume, smaller=plan.smaller, keep_audio=plan.keep_audio)
+
+    def _left(self, now: float) -> int:
+        """A session that was ready is gone; returns how many of its like were in vain before.
+
+        One that dies as soon as it is ready is no recovery: without this it would be opened for ever, and nobody be heard.
+        """
+        ready_at = self._ready_at
+        recovered = ready_at is None or now - ready_at >= self._options.steady
+        if self._lost_at is None or recovered:
+            self._lost_at, self._flaps, self.excused = now, 0, False
+        else:
+            self._flaps += 1
+        return max(0, self._flaps - 1)
 
     def _backoff(self, plan: Plan | None) -> float:
         """The first attempt after a loss comes at once, and so does a smaller setup."""

@@ -207,7 +207,9 @@ async def test_commands_for_a_line_or_a_model_that_is_not_there_go_nowhere() -> 
 
 
 @pytest.mark.parametrize("command", [e.OpenModel(handle="h"), e.CloseModel()])
-async def test_what_a_session_said_that_was_left_meanwhile_is_nobodys(command: e.AnyCommand) -> None:
+async def test_what_a_session_said_that_was_left_meanwhile_is_nobodys(
+    command: e.AnyCommand,
+) -> None:
     bench = Bench()
     bench.machine.answers[e.LineDigit] = [command]
     for event in (e.AgentSaid("We"), DIGIT, e.ModelReady(0.1), e.LineMark("m1"), e.TurnComplete()):

@@ -36,13 +36,17 @@ def go(call: CallState, signal: Signal, now: float, reason: str = "") -> None:
     if call.phase is not Phase.AWAY:
         call.timers.pop(Timer.AWAY, None)
     if call.phase is Phase.PARKED:
-        call.timers[Timer.PARK] = now + call.options.park_within
-        if call.timers.pop(Timer.SPEAK, None) is not None:
-            call.control.transfer = None  # he had more to say: a goodbye that he cut short is none
+        park(call, now)
     elif call.phase is Phase.ENDING:
         call.timers[Timer.GOODBYE] = now + call.options.goodbye_within
     elif call.phase is Phase.ENDED:
         end(call, now)
+
+
+def park(call: CallState, now: float) -> None:
+    call.timers[Timer.PARK] = now + call.options.park_within
+    if call.timers.pop(Timer.SPEAK, None) is not None:
+        call.control.transfer = None  # he had more to say: a goodbye that he cut short is none
 
 
 def end(call: CallState, now: float) -> None:
@@ -187,7 +191,6 @@ TIMERS: Mapping[Timer, Due] = {
     Timer.LINGER: leave,
     Timer.AWAY: lambda call, now: go(call, Signal.GAVE_UP, now, "transferred"),
     Timer.REFUSE: refused_to_its_end,
-    Timer.MOMENT: lambda call, now: call.say(call.own.moment),
 }
 """What each deadline of a call's life means."""
 

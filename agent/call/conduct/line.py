@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from agent import events as e
-from agent.call.conduct import hold, life, tools, transfer
+from agent.call.conduct import hold, life, model, tools, transfer
 from agent.call.life import Phase, Signal, Timer
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
     call.control.sends_digits = event.sends_digits
     life.go(call, Signal.LINE_STARTED, now)
     transfer.say_what_was_unsaid(call, now)
+    if not call.leg.ready and call.phase is Phase.TALKING:
+        call.leg.awaited(now)
+        model.excuse_soon(call, now)
     tools.line_is_there(call, now)
 
 

@@ -17,7 +17,7 @@ from agent.call.uplink import Uplink
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from agent.call.state import CallState, Handler
+    from agent.call.state import CallState, Due, Handler
 
 
 def call_started(call: CallState, event: e.CallStarted, now: float) -> None:
@@ -98,10 +98,25 @@ def model_ended(call: CallState, event: e.ModelEnded, now: float) -> None:
         session_gone(call, now)
         if not call.leg.plan.keep_audio:
             call.uplink.close()
-        if call.phase is Phase.TALKING and call.leg.without_session_since() == now:
-            call.timers[Timer.MOMENT] = now + call.options.moment_after
+        excuse_soon(call, now)
     else:
         life.close_with(call, call.own.trouble, "model_lost", now)
+
+
+def excuse_soon(call: CallState, now: float) -> None:
+    """A caller who waits for a session is told so, once, unless it comes soon."""
+    since = call.leg.without_session_since()
+    if call.phase is Phase.TALKING and since is not None and not call.leg.excused:
+        call.timers.setdefault(Timer.MOMENT, max(now, since + call.options.moment_after))
+
+
+def excuse(call: CallState, now: float) -> None:
+    """There is no session yet, and the caller hears nothing, or will as soon as he has heard what there is."""
+    if left := call.downlink.playout.unplayed(now):
+        call.timers[Timer.MOMENT] = now + left + call.options.moment_after
+    else:
+        call.leg.excused = True
+        call.say(call.own.moment)
 
 
 def look_after_model(call: CallState, now: float) -> None:
@@ -169,3 +184,5 @@ HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     e.ModelGoingAway: model_going_away,
     e.ModelEnded: model_ended,
 }
+
+TIMERS: Mapping[Timer, Due] = {Timer.MOMENT: excuse}
