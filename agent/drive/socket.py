@@ -39,6 +39,10 @@ class Socket(Protocol):
         """Hand one message to the transport, as text or as binary; raises `Closed`. Only the `Outbox` calls this."""
         ...
 
+    def offer(self, message: str | bytes) -> bool:
+        """Hand one message over if that takes no waiting; says whether it was. Only the `Outbox` calls this."""
+        ...
+
     async def close(self, code: int, reason: str) -> None:
         """Close with a code; harmless when closed already."""
         ...
@@ -54,6 +58,8 @@ class Outbox:
         write: hands one message to the transport.
         limit_ms: how much audio may wait.
         overflow: called once when more is waiting.
+        offer: hands one message to the transport if that takes no waiting, and says whether it did: fifty times a second the
+            writer's task need not be woken.
     """
 
     def __init__(
@@ -62,8 +68,10 @@ class Outbox:
         *,
         limit_ms: float = 2000.0,
         overflow: Callable[[], None],
+        offer: Callable[[str | bytes], bool] = lambda message: False,
     ) -> None:
         self._write = write
+        self._offer = offer
         self._limit_ms = limit_ms
         self._overflow = overflow
         self._queue: deque[tuple[str | bytes, float]] = deque()
@@ -75,6 +83,8 @@ class Outbox:
         """Queue a message that carries `ms` of audio; nothing is taken after overflow or close."""
         if not self._open:
             return
+        if self._idle and self._offer(message):
+            return
         self._queue.append((message, ms))
         self.queued_ms += ms
         if self.queued_ms > self._limit_ms:
@@ -82,6 +92,11 @@ class Outbox:
             self._overflow()
             return
         self._stir()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether the writer waits for something to write: nothing is queued then, or under way."""
+        return self._wake is not None and not self._wake.done()
 
     def drop_audio(self) -> None:
         """Forget queued messages that carry audio; control messages stay, in order."""

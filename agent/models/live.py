@@ -116,7 +116,9 @@ class LiveSession:
         except ConnectFailed as failure:
             self._deliver(self._protocol.refused(failure.status, failure.reason, self._now()))
             return
-        outbox = Outbox(socket.write, limit_ms=OUTBOX_MS, overflow=self._overflow)
+        outbox = Outbox(
+            socket.write, limit_ms=OUTBOX_MS, overflow=self._overflow, offer=socket.offer
+        )
         try:
             self._put = outbox.put
             outbox.put(self._protocol.opened(self._now()))

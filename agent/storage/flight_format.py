@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.audio.level import loudness
-from agent.events import LineStarted, Pcm, Pcm8k, Pcm24k
+from agent.events import KeepHeard, LineStarted, Mark, Pcm, Pcm8k, Pcm24k, Play, SendAudio
 
 if TYPE_CHECKING:
     from agent.events import AnyCommand, AnyEvent
@@ -33,6 +33,10 @@ VERSION = 1
 LIMIT = 768 * 1024
 """Bytes that may wait while the disk is slow. Sound beyond it is not kept (a null reference, counted in `lost_ms`); lines
 are, up to half as much again, and then recording stops."""
+LATER = frozenset({SendAudio, Play, Mark, KeepHeard})
+"""Commands that can be written out later: nobody can change what they hold."""
+STEP = 128
+"""Bytes that a line's beginning and commands count for until they are written out."""
 JOIN = 0.02
 """Seconds by which the times of two pieces of heard sound may disagree and still be one sound."""
 BEHIND = 0.2
@@ -140,14 +144,19 @@ class Draft:
         self.waiting = 0
         self.lost_ms = 0.0
         self._now = 0.0
-        self._lines: list[bytes] = []
+        self._steps: list[tuple[float, bytes, list[AnyCommand] | bytes]] = []
+        self._guessed = 0  # bytes by which they count as waiting
         self._caller = CallerTrack()
         self._model = Track()
         self._agent = Track()
         self._encode = msgspec.json.Encoder(enc_hook=self._refer).encode
 
     def record(self, t: float, event: AnyEvent | None, commands: list[AnyCommand]) -> None:
-        """One line: at `t` seconds after the call's start `event` (None: a tick) led to `commands`."""
+        """One line: at `t` seconds after the call's start `event` (None: a tick) led to `commands`.
+
+        Sound's commands, fifty lists a second, are written out when they are taken, a second's at one go: one at a time that costs
+        several times as much. Others are at once, since what they hold is a tool's to change.
+        """
         self._now = t
         if event is None:
             fields = b'"kind":"tick"'
@@ -155,9 +164,11 @@ class Draft:
             if type(event) is LineStarted:
                 self._caller.leg(t)
             fields = self._encode(event)[1:-1]
-        line = b'{"v":%d,"t":%r,%b,"do":%b}\n' % (VERSION, t, fields, encode_commands(commands))
-        self._lines.append(line)
-        self.waiting += len(line)
+        sound = LATER.issuperset(map(type, commands))
+        self._steps.append((t, fields, commands if sound else encode_commands(commands)))
+        size = len(fields) + STEP
+        self._guessed += size
+        self.waiting += size
 
     def keep_sound(self) -> None:
         """Keep sound from now on; what lies before it is silence."""
@@ -176,7 +187,14 @@ class Draft:
 
     def take(self) -> Batch:
         """Everything that waits. It counts as waiting until it is reported as `written`."""
-        lines, self._lines = self._lines, []
+        steps, self._steps = self._steps, []
+        lines = [
+            b'{"v":%d,"t":%r,%b,"do":%b}\n'
+            % (VERSION, t, fields, do if isinstance(do, bytes) else encode_commands(do))
+            for t, fields, do in steps
+        ]
+        self.waiting += sum(map(len, lines)) - self._guessed
+        self._guessed = 0
         tracks = {"caller.pcm": self._caller, "model.pcm": self._model, "agent.pcm": self._agent}
         sound = {name: pieces for name, track in tracks.items() if (pieces := track.take())}
         return Batch(lines, sound)

@@ -58,6 +58,10 @@ class StarletteSocket:
             # by the server itself (a message above ws_max_size, a keepalive that got no answer).
             raise Closed(ABNORMAL, str(error)) from error
 
+    def offer(self, message: str | bytes) -> bool:
+        """Never: ASGI sends by a coroutine alone."""
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         """Close with a code; harmless when closed already."""
         try:

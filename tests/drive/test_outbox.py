@@ -50,6 +50,39 @@ async def test_messages_are_written_in_the_order_in_which_they_came() -> None:
     await writer
 
 
+async def test_a_message_that_can_go_at_once_goes_so_and_never_before_one_that_waits() -> None:
+    wire, tasks = Wire(), Tasks("test")
+    free = True
+
+    def offer(message: str | bytes) -> bool:
+        if free:
+            wire.written.append(message)
+        return free
+
+    outbox = Outbox(wire.write, overflow=wire.overflow, offer=offer)
+    outbox.put("the writer is not there yet", 20.0)
+    writer = tasks.start("writer", outbox.run())
+    await settle()
+    outbox.put("at once", 20.0)
+    assert wire.written == ["the writer is not there yet", "at once"]
+    free = False
+    wire.reads.clear()
+    outbox.put("full", 20.0)
+    await settle()
+    free = True
+    outbox.put("behind it", 20.0)
+    assert outbox.queued_ms == 20.0  # one is on its way, and one waits
+    wire.reads.set()
+    await settle()
+    outbox.put("at once again", 20.0)
+    assert wire.written[2:] == ["full", "behind it", "at once again"]
+    assert outbox.queued_ms == 0.0
+    outbox.end()
+    await writer
+    outbox.put("too late")
+    assert len(wire.written) == 5
+
+
 async def test_one_that_holds_more_than_its_limit_overflows_once_and_takes_no_more() -> None:
     wire = Wire(limit_ms=100.0)
     for n in range(5):

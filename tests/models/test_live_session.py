@@ -203,6 +203,9 @@ class SlowToClose:
     async def write(self, message: str | bytes) -> None:
         """Taken."""
 
+    def offer(self, message: str | bytes) -> bool:
+        return bool(message)
+
     async def close(self, code: int, reason: str) -> None:
         await asyncio.sleep(0.1)
         self.closed = True
@@ -519,6 +522,10 @@ class Chatterbox:
         await self.gone.wait()
         raise Closed(1000, "")
 
+    def offer(self, message: str | bytes) -> bool:
+        del message
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         del code, reason
         self.gone.set()
@@ -541,6 +548,33 @@ async def test_a_peer_that_talks_and_does_not_read_is_given_up_too() -> None:
 
 
 # ---- the adapter -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_frame_is_handed_over_at_once_while_there_is_room_and_never_on_a_closed_connection() -> (
+    None
+):
+    got: list[str | bytes] = []
+    reads, full = asyncio.Event(), 0
+
+    async def slow(connection: ServerConnection) -> None:
+        await reads.wait()
+        async for message in connection:
+            got.append(message)
+
+    async with server(slow, max_queue=1) as origin:
+        socket = await client.open_socket(origin.replace("http", "ws"), {})
+        while socket.offer(f"{full} " + "x" * 10_000):
+            full += 1
+        assert full > 1  # and then the kernel takes no more of a peer that does not read
+        writing = asyncio.ensure_future(socket.write("the last"))
+        reads.set()
+        await writing
+        async with asyncio.timeout(5):
+            while not got or got[-1] != "the last":  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        assert [str(each).split()[0] for each in got[:-1]] == [str(n) for n in range(full)]
+        await socket.close(1000, "")
+        assert not socket.offer("too late")
 
 
 async def test_writing_to_a_closed_socket_says_so() -> None:

@@ -456,7 +456,7 @@ async def test_a_disk_that_hangs_for_good_stops_the_recording(make: Callable[...
         desk.recorder.record(float(n), e.CallerSaid("x" * 1000), [])
     assert [str(error) for error in desk.errors] == ["the disk is too slow for the flight record"]
     assert desk.recorder.stopped_at is not None
-    assert desk.recorder._draft._lines == []
+    assert desk.recorder._draft._steps == []
     gate.set()
     await desk.recorder.close()
     assert 100 < len(desk.entries()) < 1200

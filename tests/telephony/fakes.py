@@ -107,6 +107,11 @@ class FakeSocket:
         await self.reads.wait()
         self.written.append(json.loads(message))
 
+    def offer(self, message: str | bytes) -> bool:
+        """As Starlette's: never."""
+        del message
+        return False
+
     async def close(self, code: int, reason: str) -> None:
         await self.reads.wait()
         self.closed.append((code, reason))
