@@ -21,6 +21,7 @@ class CallOptions:
         status_path: where the call's end is reported; None reports nothing.
         upgrade_token: signs the WebSocket upgrade in place of `auth_token`; empty leaves it
             unsigned.
+        sip_headers: of the INVITE, where a call came to a SIP domain (both numbers are `sip:` URIs then).
         parameters: custom parameters of `start` in place of the TwiML's.
         fault: a fault of the line (see `bad_line`). faults: more of them.
         start_delay_s: fixed delay of `start`; None draws 0.1 to 0.3 s from `seed`.
@@ -38,6 +39,7 @@ class CallOptions:
     call_sid: str = field(default_factory=lambda: "CA" + secrets.token_hex(16))
     from_number: str = "+12025550143"
     to_number: str = "+12025550100"
+    sip_headers: dict[str, str] = field(default_factory=dict)
     status_path: str | None = None
     parameters: dict[str, str] | None = None
     fault: str | None = None

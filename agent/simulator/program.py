@@ -99,7 +99,21 @@ class Ground:
         for who in ("From", "Caller", "To", "Called"):
             params |= {f"{who}City": "WASHINGTON" if who in {"From", "Caller"} else ""}
             params |= {f"{who}State": "DC", f"{who}Zip": "", f"{who}Country": "US"}
+        if record.to.startswith("sip:"):
+            params |= self._sip()
         return params | dict(more or {})
+
+    def _sip(self) -> dict[str, str]:
+        """What a webhook says beside that of a call to a SIP domain ("Twilio: SIP and TwiML Interaction")."""
+        domain = self.record.to.partition("@")[2].partition(";")[0]
+        headers = {f"SipHeader_{name}": value for name, value in self.options.sip_headers.items()}
+        return headers | {
+            "SipDomain": domain,
+            "SipDomainSid": "SD" + "0" * 32,
+            "SipUsername": "pbx",
+            "SipCallId": f"{self.record.sid}@192.0.2.7",
+            "SipSourceIp": "192.0.2.7",
+        }
 
 
 class Program:

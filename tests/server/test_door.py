@@ -251,6 +251,32 @@ def test_a_signature_is_good_for_its_url_and_form_only(bench: Bench) -> None:
     assert bench.client.post("/twilio/voice", data=FORM, headers=headers).status_code == 200
 
 
+OF_A_SIP_DOMAIN = {
+    "From": "sip:+15551234567@192.0.2.7:5060;user=phone",
+    "To": "sip:desk@acme.sip.twilio.com;region=ie1",
+    "SipDomain": "acme.sip.twilio.com",
+    "SipDomainSid": "SD" + "0" * 32,
+    "SipUsername": "pbx",
+    "SipCallId": "3848276298220188511@192.0.2.7",
+    "SipSourceIp": "192.0.2.7",
+    "SipHeader_X-Order-Id": "A-17",
+    "SipHeader_User-to-User": "6869;encoding=hex",
+}
+"""What Twilio says beside the rest of a call to a SIP domain ("Twilio: SIP and TwiML Interaction")."""
+
+
+def test_a_call_to_a_sip_domain_is_signed_like_any_and_brings_its_headers(bench: Bench) -> None:
+    form = FORM | OF_A_SIP_DOMAIN
+    signature = bench.validator.compute_signature(f"{ORIGIN}/twilio/voice", form)
+    for name in OF_A_SIP_DOMAIN:  # every one of them is signed
+        assert bench.post("/twilio/voice", form | {name: "x"}, signature).status_code == 403
+    assert bench.board.asked == []
+    assert bench.post("/twilio/voice", form).status_code == 200
+    ((_, who),) = bench.board.asked
+    assert (who.from_number, who.to_number) == ("+15551234567", "sip:desk@acme.sip.twilio.com")
+    assert who.brought == {"order_id": "A-17", "user_to_user": "6869;encoding=hex"}
+
+
 @pytest.mark.parametrize("field", ["CallSid", "AccountSid"])
 def test_a_form_that_names_no_call_is_refused(bench: Bench, field: str) -> None:
     form = {name: value for name, value in FORM.items() if name != field}

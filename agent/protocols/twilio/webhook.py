@@ -17,6 +17,7 @@ from twilio.request_validator import (
 )
 
 from agent.errors import LineProtocolError, UserError
+from agent.protocols.sip.address import address, variables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,7 +58,7 @@ class IncomingCall(msgspec.Struct, frozen=True):
     Attributes:
         call_sid: Twilio's id of the call.
         account_sid: the account that the call belongs to.
-        from_: E.164, but also `anonymous`, `client:...`, `sip:...` or other text. It proves
+        from_: E.164, but also `anonymous`, `client:...`, `sip:user@host` or other text. It proves
             nothing.
         to: the number or address that was called.
         status: `CallStatus`: queued, initiated, ringing, in-progress, completed, busy, failed,
@@ -162,8 +163,8 @@ def incoming_call(form: Form) -> IncomingCall:
     return IncomingCall(
         call_sid=call_sid,
         account_sid=account_sid,
-        from_=form.first("From"),
-        to=form.first("To"),
+        from_=party(form.first("From")),
+        to=party(form.first("To")),
         status=form.first("CallStatus"),
         direction=form.first("Direction")
         or "inbound",  # who does not say it has not been called by us
@@ -171,17 +172,24 @@ def incoming_call(form: Form) -> IncomingCall:
     )
 
 
-SIP_HEADER = "SipHeader_X-"
-"""How Twilio names the custom headers of a SIP call ("Twilio: Programmable Voice SIP, custom headers")."""
+SIP_HEADER = "SipHeader_"
+"""Before the names of headers that the INVITE to a SIP domain had: X-... and User-to-User ("Twilio: SIP and TwiML Interaction")."""
 
 
 def brought(form: Form) -> dict[str, str]:
-    """The custom headers of a SIP call: X-Order-Id as `order_id`."""
-    return {
-        name.removeprefix(SIP_HEADER).lower().replace("-", "_"): form.first(name)
+    """The headers that a SIP call brings: X-Order-Id as `order_id`, User-to-User as `user_to_user`."""
+    headers = {
+        name.removeprefix(SIP_HEADER): form.first(name)
         for name in form
         if name.startswith(SIP_HEADER)
     }
+    return variables(headers, headers)
+
+
+def party(text: str) -> str:
+    """Who calls or is called: a call to a SIP domain has URIs, whose user may be an E.164 number; all else stays as it is."""
+    uri = text.lstrip().lower().startswith(("sip:", "sips:", "<sip"))
+    return address(text).number if uri else text
 
 
 def _origins(public_url: str) -> tuple[str, str]:

@@ -305,8 +305,26 @@ def test_a_request_without_any_call_field_is_refused() -> None:
         incoming_call(Form())
 
 
-def test_the_custom_headers_of_a_sip_call_are_what_the_caller_brought() -> None:
+def test_the_headers_of_a_sip_call_are_what_the_caller_brought() -> None:
     form = Form(
         [("SipHeader_X-Order-Id", "42"), ("SipHeader_User-to-User", "x"), ("To", "sip:a@b")]
     )
-    assert brought(form) == {"order_id": "42"}
+    assert brought(form) == {"order_id": "42", "user_to_user": "x"}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("sip:desk@acme.sip.twilio.com;region=ie1", "sip:desk@acme.sip.twilio.com"),
+        ("sip:+12025550143@192.0.2.7:5060;user=phone", "+12025550143"),
+        ("sips:Ada@PBX.example.com", "sip:Ada@pbx.example.com"),
+        ("<sip:600@pbx.example.com>;tag=1", "sip:600@pbx.example.com"),
+        ("+12025550143", "+12025550143"),
+        ("client:ada", "client:ada"),
+        ("anonymous", "anonymous"),
+        ("", ""),
+    ],
+)
+def test_who_calls_by_a_sip_domain_is_called_as_on_any_line(said: str, meant: str) -> None:
+    call = incoming_call(Form({**dict(FIELDS), "From": said, "To": said}.items()))
+    assert (call.from_, call.to) == (meant, meant)
