@@ -26,7 +26,15 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agent.config.sip import check, header_names, hosts, port_range, quotable, where_to_listen
+from agent.config.sip import (
+    check,
+    header_names,
+    hosts,
+    port_range,
+    quotable,
+    waiting,
+    where_to_listen,
+)
 from agent.errors import UserError
 
 if TYPE_CHECKING:
@@ -381,6 +389,14 @@ class Settings(BaseSettings):
         Field(description="UDP ports of SIP calls' sound, two for each call."),
         Shape("a range such as 20000-20511, from 1024 to 65535"),
     ] = "20000-20511"
+    sip_jitter_ms: Annotated[
+        Annotated[str, Field(pattern="^[0-9]{1,3}(-[0-9]{1,3})?$")],
+        AfterValidator(waiting),
+        Field(
+            description="How long a caller's sound waits for packets that are late, in ms; `40-240`: as long as they have been late."
+        ),
+        Shape("milliseconds such as 40, or the least and the most such as 40-240, up to 500"),
+    ] = "40"
     sip_registrar: Annotated[
         Annotated[
             str,

@@ -25,6 +25,13 @@ def port_range(value: str) -> str:
     return f"{first}-{last}"
 
 
+def waiting(value: str) -> str:
+    shortest, _, longest = value.partition("-")
+    if not int(shortest) <= int(longest or shortest) <= 500:
+        raise ValueError("not a time, or not a range of them")
+    return value
+
+
 def quotable(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
     if not text.isprintable() or '"' in text or "\\" in text:

@@ -73,11 +73,13 @@ def sip_options(settings: Settings, where: Listening) -> SipOptions:
     from agent.telephony.sip import SipOptions
 
     first, last = (int(port) for port in settings.sip_rtp_ports.split("-"))
+    shortest, _, longest = settings.sip_jitter_ms.partition("-")
     password = settings.sip_password
     return SipOptions(
         listening=where,
         rtp_ports=(first, last),
         calls=settings.max_calls + settings.spoken_refusals + SPARE,
+        jitter_ms=(int(shortest), int(longest or shortest)),
         user=settings.sip_user,
         registrar=settings.sip_registrar or "",
         password=password.get_secret_value() if password else "",

@@ -47,9 +47,6 @@ TRANSPORTS = ("udp", "tcp")
 MOST_CALLS = 256
 """Calls with sound that the library has room for in one process."""
 
-JITTER_MS = (40, 200)
-"""The caller's sound waits so long, at least and at most, for packets that are late."""
-
 OWN_HEADERS = ("To", "From")
 """What the library does not tell by itself: who is called."""
 
@@ -77,6 +74,7 @@ class SipOptions(msgspec.Struct, frozen=True):
         listening: where; the port is not 0.
         rtp_ports: first and last UDP port of its sound, two for each call.
         calls: calls at a time; one more is answered 486 by the library.
+        jitter_ms: how long a caller's sound waits for packets that are late, at least and at most.
         user: the name that it registers as.
         registrar: host, with or without port; empty: it does not register, and takes calls all the same.
         password: for that registrar and for whoever challenges calls of ours.
@@ -86,6 +84,7 @@ class SipOptions(msgspec.Struct, frozen=True):
     listening: Listening
     rtp_ports: tuple[int, int]
     calls: int
+    jitter_ms: tuple[int, int] = (40, 40)
     user: str = "agent"
     registrar: str = ""
     password: str = ""
@@ -194,12 +193,13 @@ class SipStack:
     def _config(self) -> Config:
         options = self._options
         first, last = options.rtp_ports
-        shortest, longest = JITTER_MS
+        shortest, longest = options.jitter_ms
         lines = (
             f"sip_listen {options.listening.text}",
             f"sip_transports {','.join(TRANSPORTS)}",
             f"rtp_ports {first}-{last}",
-            "audio_jitter_buffer_type fixed",
+            # A fixed one waits the shortest time, whatever the longest is.
+            f"audio_jitter_buffer_type {'fixed' if shortest == longest else 'adaptive'}",
             f"audio_jitter_buffer_ms {shortest}-{longest}",
             "call_hold_other_calls no",
         )
