@@ -83,7 +83,9 @@ class Call:
         self.number = number
         self.count = int(seconds * 50)
         if speak_at is None:
-            self.loud = [dice.randrange(len(PITCHES)) for _ in range(self.count // LOUD_EVERY)]
+            # The last frame is a quiet one: a filter on the way keeps the end of it until more comes.
+            louds = (self.count - 1) // LOUD_EVERY
+            self.loud = [dice.randrange(len(PITCHES)) for _ in range(louds)]
             self.frames = frames(self.loud, self.count)
         else:
             self.loud = []
@@ -297,15 +299,15 @@ def judged(call: Call) -> dict[str, Any]:
         (n, place) for n, place in enumerate(places) if place < len(call.sent) and call.sent[place]
     ]
     pairs = matched([call.loud[n] for n, _ in reached], [pitch for _, pitch in loud])
-    trips = []
-    for i, j in pairs:
-        sent = call.sent[reached[i][1]]
-        assert sent is not None
-        trips.append((sound.heard_at(loud[j][0]) - (sent - 0.02)) * 1000)
+    there = [float(call.sent[reached[i][1]] or 0.0) for i, _ in pairs]
+    back = [sound.heard_at(loud[j][0]) for _, j in pairs]
+    trips = [(came - (sent - 0.02)) * 1000 for sent, came in zip(there, back, strict=True)]
     heard = [sound.heard_at(sample) for sample, _ in loud]
     between = (loud[0][0], loud[-1][0]) if loud else (0, 0)
     return {
         "round_trip_ms": [round(trip, 1) for trip in trips],
+        "sent_s": there,
+        "heard_s": back,
         "reached": len(reached),
         "played": len(pairs),
         "holes_ms": sound.holes(*between),

@@ -46,6 +46,12 @@ class Served:
             told: dict[str, Any] = json.load(answer)
         return told
 
+    @property
+    def memory(self) -> float:
+        """What the server holds, in MB."""
+        held: int = psutil.Process(self.server.process.pid).memory_info().rss
+        return held / 1e6
+
     def probe(self, *options: str) -> Probed:
         """Calls by the probe, in a process of its own."""
         command = (

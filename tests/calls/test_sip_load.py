@@ -8,6 +8,7 @@ import pytest
 
 from tests.calls.rtp_probe import Sound, frames, matched
 from tests.calls.sip_serving import Served, sip_serving
+from tests.calls.sipp_runner import needs_sipp, sipp
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,15 +54,67 @@ def test_many_calls_at_once_hear_themselves(tmp_path: Path, full: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.measure
 @pytest.mark.timeout(180)
+def test_a_bad_network_is_waited_for_as_long_as_the_settings_say(
+    tmp_path: Path, full: bool
+) -> None:
+    """5 % of all packets are lost and each is late by up to 200 ms: 240 ms are enough for every one that is not lost."""
+    calls, seconds = (10, 30) if full else (2, 8)
+    with sip_serving(tmp_path, "--echo", settings={"SIP_JITTER_MS": "240"}) as served:
+        bad = ("--loss", "0.05", "--jitter", "0.2")
+        report, _ = served.probe("--calls", str(calls), "--seconds", str(seconds), *bad)
+    trips = told(report, "round_trip_ms")
+    reached, played, stall = (
+        sum(call["reached"] for call in report["each"]),
+        sum(call["played"] for call in report["each"]),
+        max(call["longest_stall_ms"] for call in report["each"]),
+    )
+    print(
+        f"\n{played} of {reached} frames that arrived were played ({100 * played / reached:.1f} %);"
+        f" round trip p95 {percentile(trips, 0.95):.0f} ms; longest stall {stall:.0f} ms"
+    )
+    assert played >= (0.95 if full else 0.9) * reached
+    assert stall < 1000
+
+
+@pytest.mark.slow
+@pytest.mark.measure
+@pytest.mark.timeout(180)
+@needs_sipp
+async def test_call_after_call_all_are_answered_and_leave_nothing_behind(
+    tmp_path: Path, full: bool
+) -> None:
+    """Twenty new calls a second, of a second each: 30 at a time, more while the machine is slow."""
+    calls = 400 if full else 40
+    held: list[float] = []
+    room = {"MAX_CALLS": "150", "CALLER_CALLS_PER_HOUR": "1000000"}
+    with sip_serving(tmp_path, "--speed", "50", settings=room) as served:
+        for _ in range(3):
+            verdict = await sipp(
+                tmp_path, "short", served.where, "-m", str(calls), "-r", "20", seconds=60
+            )
+            assert verdict.good, verdict.told
+            assert verdict.count("Successful call") == calls
+            held.append(served.memory)
+    print(
+        f"\n3 times {calls} calls at 20 a second: memory {', '.join(f'{mb:.0f}' for mb in held)} MB"
+    )
+    # The first round is warming up, and what malloc keeps follows the most calls there were at a time; 50 kB a call would be seen.
+    assert held[2] - held[1] < 20
+
+
+@pytest.mark.slow
+@pytest.mark.measure
+@pytest.mark.timeout(400)
 def test_the_voice_stops_at_the_callers_ear_when_it_is_interrupted(
     tmp_path: Path, full: bool
 ) -> None:
     after: list[float] = []
     with sip_serving(tmp_path, "--brain", "bench", "--reply-seconds", "6") as served:
-        for _ in range(10 if full else 3):
+        for _ in range(50 if full else 3):
             after.append(_interrupted(served))
     print(f"\ninterrupted to silence at the ear: {', '.join(f'{ms:.0f}' for ms in after)} ms")
-    assert sorted(after)[len(after) // 2] <= (60 if full else 100)
+    assert sorted(after)[len(after) // 2] <= 60
+    assert max(after) <= (60 if full else 150)
 
 
 def _interrupted(served: Served) -> float:
