@@ -9,11 +9,14 @@ types, not a wrong pitch at somebody's ear. mu-law, A-law and G.722 exist only i
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import msgspec
 
 from agent.errors import Fate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Pcm(bytes):
@@ -31,18 +34,29 @@ class Pcm(bytes):
         return len(self) / (2 * self.rate)
 
 
-class Pcm8k(Pcm):
-    """8 kHz: what a telephone line carries (ITU-T G.711)."""
+class LinePcm(Pcm):
+    """What a telephone line carries: at 8 kHz, or at 16 kHz."""
+
+    __slots__ = ()
+
+
+class Pcm8k(LinePcm):
+    """8 kHz: what nearly all telephone lines carry (ITU-T G.711)."""
 
     __slots__ = ()
     rate = 8000
 
 
-class Pcm16k(Pcm):
-    """16 kHz: what Gemini Live hears (Live API: `audio/pcm;rate=16000`)."""
+class Pcm16k(LinePcm):
+    """16 kHz: what Gemini Live hears (Live API: `audio/pcm;rate=16000`), and what a wide-band line carries (ITU-T G.722)."""
 
     __slots__ = ()
     rate = 16000
+
+
+LineRate = Literal[8000, 16000]
+LINE_PCM: Mapping[LineRate, type[LinePcm]] = {8000: Pcm8k, 16000: Pcm16k}
+"""The sound of a line, by its rate in Hz."""
 
 
 class Pcm24k(Pcm):
@@ -135,16 +149,18 @@ class LineStarted(Event, frozen=True, tag="line_started", omit_defaults=True):
     Attributes:
         leg: counts the streams of one call from 1.
         sends_digits: whether this line carries out `Digits`; on any other, keys that we press are tones in our sound.
+        rate: of its sound in both directions, Hz; all lines of a call have the first one's.
     """
 
     leg: int
     sends_digits: bool = False
+    rate: LineRate = 8000
 
 
 class LineAudio(Event, frozen=True, tag="line_audio"):
     """The caller's sound, in the order it was spoken; any length, usually 20 ms."""
 
-    pcm: Pcm8k
+    pcm: LinePcm
 
 
 class LineMark(Event, frozen=True, tag="line_mark"):
@@ -375,7 +391,7 @@ class VoiceDetected(Event, frozen=True, tag="voice_detected"):
 class Play(Command, frozen=True, tag="play"):
     """Append this audio to what the provider will play; whole frames only."""
 
-    pcm: Pcm8k
+    pcm: LinePcm
 
 
 class Mark(Command, frozen=True, tag="mark"):
@@ -473,8 +489,8 @@ class Detect(Command, frozen=True, tag="detect"):
     """
 
     n: int
-    line: Pcm8k
-    own: Pcm8k
+    line: LinePcm
+    own: LinePcm
     fresh: bool = False
 
 
@@ -499,7 +515,7 @@ class KeepHeard(Command, frozen=True, tag="keep_heard"):
     """The caller heard this, beginning at `at` (the machine's time): it belongs in the recording."""
 
     at: float
-    pcm: Pcm8k
+    pcm: LinePcm
 
 
 class KeepSound(Command, frozen=True, tag="keep_sound"):

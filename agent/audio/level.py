@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
-    from agent.events import Pcm, Pcm8k
+    from agent.events import LinePcm, Pcm
 
 with warnings.catch_warnings():
     # Python 3.11 and 3.12 announce that audioop leaves the standard library; from 3.13 on
@@ -89,7 +89,7 @@ class SpeechMeter:
         self.last_voiced: float | None = None
         self.speaking = False
 
-    def feed(self, pcm: Pcm8k, at: float) -> bool:
+    def feed(self, pcm: LinePcm, at: float) -> bool:
         """Take a frame whose last sample was spoken at `at`; answers whether it is voiced."""
         options = self._options
         level = rms(pcm)

@@ -25,7 +25,7 @@ import msgspec
 
 from agent.audio.runs import Marks, Run, whole_samples
 from agent.errors import OwnFault
-from agent.events import Mark, Pcm8k, Play
+from agent.events import LinePcm, Mark, Pcm8k, Play
 
 SAMPLE_BYTES = 2
 
@@ -66,7 +66,7 @@ class Heard(msgspec.Struct, frozen=True):
 
     at: float
     position: int
-    pcm: Pcm8k
+    pcm: LinePcm
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +80,20 @@ class _Limits:
     queue: int
 
     @classmethod
-    def of(cls, options: PlayoutOptions) -> _Limits:
-        frame = round(options.frame * Pcm8k.rate)
-        lead = whole_samples(options.lead) // frame * frame
+    def of(cls, options: PlayoutOptions, rate: int) -> _Limits:
+        frame = round(options.frame * rate)
+        lead = whole_samples(options.lead, rate) // frame * frame
         # Where nothing could be sent at the low mark, its deadline would come again and again.
-        low = min(whole_samples(options.top_up), lead - frame)
-        mark_every = whole_samples(options.mark_every) // frame * frame
-        return cls(frame, lead, low, mark_every, whole_samples(options.limit))
+        low = min(whole_samples(options.top_up, rate), lead - frame)
+        mark_every = whole_samples(options.mark_every, rate) // frame * frame
+        return cls(frame, lead, low, mark_every, whole_samples(options.limit, rate))
 
 
 @dataclass(slots=True)
 class _Tape:
     """Samples from position `start` on; bytearray deletes at its front without moving the rest."""
 
+    kind: type[LinePcm]
     start: int = 0
     samples: bytearray = field(default_factory=bytearray)
 
@@ -100,9 +101,9 @@ class _Tape:
     def end(self) -> int:
         return self.start + len(self.samples) // SAMPLE_BYTES
 
-    def between(self, first: int, last: int) -> Pcm8k:
+    def between(self, first: int, last: int) -> LinePcm:
         begin = (first - self.start) * SAMPLE_BYTES
-        return Pcm8k(self.samples[begin : begin + (last - first) * SAMPLE_BYTES])
+        return self.kind(self.samples[begin : begin + (last - first) * SAMPLE_BYTES])
 
     def forget_before(self, position: int) -> None:
         del self.samples[: (position - self.start) * SAMPLE_BYTES]
@@ -116,14 +117,19 @@ class Playout:
     """Sends the agent's audio to a line in time, and knows what of it was heard.
 
     Drive it like this: after every `attach`, `feed`, `end_utterance` and `mark_played`, and at
-    `deadline()`, send `due(now)`. Times (`now`) are seconds, monotonic; positions are samples at 8
-    kHz.
+    `deadline()`, send `due(now)`. Times (`now`) are seconds, monotonic; positions are samples at
+    the line's rate.
+
+    Args:
+        options: how far ahead.
+        kind: the line's sound.
     """
 
-    def __init__(self, options: PlayoutOptions) -> None:
-        self._limits = _Limits.of(options)
+    def __init__(self, options: PlayoutOptions, kind: type[LinePcm] = Pcm8k) -> None:
+        self._limits = _Limits.of(options, kind.rate)
+        self._rate = kind.rate
         self._patience = options.lead + options.patience
-        self._tape = _Tape()
+        self._tape = _Tape(kind)
         self._attached: float | None = None
         self._heard = 0
         self._sent = 0
@@ -148,7 +154,7 @@ class Playout:
         """Position at which the next `feed` begins."""
         return self._tape.end
 
-    def feed(self, pcm: Pcm8k) -> int:
+    def feed(self, pcm: LinePcm) -> int:
         """Queue audio.
 
         Returns:
@@ -270,7 +276,7 @@ class Playout:
         self._paused = True
         return self.rewind(now)
 
-    def release(self, again: Pcm8k) -> None:
+    def release(self, again: LinePcm) -> None:
         """Speak on after a `pause`, with what is to be heard `again` first: whole frames."""
         self._paused = False
         head = (self._sent - self._tape.start) * SAMPLE_BYTES
@@ -291,9 +297,13 @@ class Playout:
             last = self._runs[-1]
             dry = last.played_at(self._sent)
             start = max(now, dry)
-            if whole_samples(now - dry) > 0 and not last.cut and self._sent != self._ended:
+            if (
+                whole_samples(now - dry, self._rate) > 0
+                and not last.cut
+                and self._sent != self._ended
+            ):
                 self.underruns += 1
-        self._runs.append(Run(start, self._sent, self._marks.delay))
+        self._runs.append(Run(start, self._sent, self._marks.delay, self._rate))
         self._run_at(self._tape.start)
 
     def _run_at(self, position: int) -> Run:
@@ -363,7 +373,7 @@ class Playout:
 
     def unplayed(self, now: float) -> float:
         """Seconds of audio that the caller has yet to hear: queued, or sent and unheard."""
-        return (self.queued - self.heard(now)) / Pcm8k.rate
+        return (self.queued - self.heard(now)) / self._rate
 
     def settled(self, now: float) -> bool:
         """Whether all that was queued was heard, and the provider's marks have said so."""
@@ -382,8 +392,8 @@ class Playout:
             last = min(heard, self._runs[1].position) if len(self._runs) > 1 else heard
             if run.recorded is None:
                 begin = max(run.heard_at(first), self._recorded_until)
-                run.recorded = begin - (first - run.position) / Pcm8k.rate
-            at = run.recorded + (first - run.position) / Pcm8k.rate
+                run.recorded = begin - (first - run.position) / self._rate
+            at = run.recorded + (first - run.position) / self._rate
             pcm = self._tape.between(first, last)
             stretches.append(Heard(at, first, pcm))
             self._recorded_until = at + pcm.seconds

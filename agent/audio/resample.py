@@ -1,4 +1,4 @@
-"""Streaming changes of rate for live speech: 8 -> 16, 24 -> 8 and 24 -> 16 kHz.
+"""Streaming changes of rate for live speech: 8 -> 16, 24 -> 8, 24 -> 16 and, where a line changes its codec, 16 -> 8 kHz.
 
 Each is one linear-phase FIR (a windowed sinc, Kaiser's design: A. V. Oppenheim, R. W. Schafer,
 Discrete-Time Signal Processing, "Kaiser window") that is applied as a product of matrices: rows are
@@ -16,12 +16,15 @@ half-band of 32 taps took 17.0 us in the same minute.
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from agent.events import Pcm8k, Pcm16k, Pcm24k
+from agent.events import LinePcm, Pcm8k, Pcm16k, Pcm24k
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 Samples = npt.NDArray[np.float64]
 
@@ -204,3 +207,48 @@ class Downsample24to16(Resampler):
     def flush(self) -> Pcm16k:
         """The end of the last word, for an utterance's end: what the delay still keeps back."""
         return Pcm16k(self._rest())
+
+
+class Downsample16to8(Resampler):
+    """Wide-band sound for a line that has become a narrow one: flat to 3.4 kHz, nothing aliased from 4.6 kHz up."""
+
+    fir = Filter(16000, 8000, passed=3400, stopped=4600, block=16)
+    delay = fir.delay
+
+    def feed(self, pcm: Pcm16k) -> Pcm8k:
+        """Half of the samples that were fed since the last reset, rounded down."""
+        return Pcm8k(self._filtered(pcm))
+
+
+class AsItIs:
+    """The caller's voice on a wide-band line: it has the model's rate already."""
+
+    delay = 0.0
+
+    def feed(self, pcm: Pcm16k) -> Pcm16k:
+        return pcm
+
+
+class ForModel(Protocol):
+    """Makes of a line's sound what the model hears."""
+
+    def feed(self, pcm: Any) -> Pcm16k: ...
+
+
+class ForLine(Protocol):
+    """Makes of the model's sound what a line carries."""
+
+    def feed(self, pcm: Pcm24k) -> LinePcm: ...
+    def flush(self) -> LinePcm: ...
+    def reset(self) -> None: ...
+
+
+FOR_MODEL: Mapping[type[LinePcm], Callable[[], ForModel]] = {
+    Pcm8k: Upsample8to16,
+    Pcm16k: AsItIs,
+}
+FOR_LINE: Mapping[type[LinePcm], Callable[[], ForLine]] = {
+    Pcm8k: Downsample24to8,
+    Pcm16k: Downsample24to16,
+}
+"""What a call needs for its line, in either direction."""

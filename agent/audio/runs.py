@@ -23,7 +23,7 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
-from agent.events import Mark, Pcm8k
+from agent.events import Mark
 
 LATEST_MARKS = 5
 """How many delays are compared: a second's at the default spacing, longer than a stall."""
@@ -31,9 +31,9 @@ ROUNDING = 1e-3
 """Samples. A float of seconds after months of uptime is still exact to a tenth of this."""
 
 
-def whole_samples(seconds: float) -> int:
+def whole_samples(seconds: float, rate: int) -> int:
     """Samples that fit into a time, forgiving what a float of seconds cannot say."""
-    return math.floor(seconds * Pcm8k.rate + ROUNDING)
+    return math.floor(seconds * rate + ROUNDING)
 
 
 class Run:
@@ -43,6 +43,7 @@ class Run:
         start: when its first sample was sent (seconds, monotonic).
         position: that sample on the tape.
         delay: what the leg's marks said of its way so far; None where there were none.
+        rate: of the line, Hz.
 
     Attributes:
         position: as above.
@@ -52,8 +53,9 @@ class Run:
             afterwards.
     """
 
-    def __init__(self, start: float, position: int, delay: float | None) -> None:
+    def __init__(self, start: float, position: int, delay: float | None, rate: int) -> None:
         self._start = start
+        self._rate = rate
         self._delays = deque([] if delay is None else [delay], maxlen=LATEST_MARKS)
         self._echoes = 0
         self._way = math.inf  # the smallest of the first delays: what of them is not drift
@@ -65,7 +67,7 @@ class Run:
 
     def echoed(self, position: int, now: float) -> None:
         """A mark at `position` came back."""
-        delay = now - self._start - (position - self.position) / Pcm8k.rate
+        delay = now - self._start - (position - self.position) / self._rate
         self._delays.append(delay)
         self.delay = min(self._delays)
         self._echoes += 1
@@ -76,19 +78,19 @@ class Run:
 
     def heard_at(self, position: int) -> float:
         """When the caller has heard all that is before `position`, by the ear's clock."""
-        return self._start + self.delay + (position - self.position) / Pcm8k.rate
+        return self._start + self.delay + (position - self.position) / self._rate
 
     def played_at(self, position: int) -> float:
         """When all that is before `position` is played, by the provider's clock."""
-        return self._start + self._drift + (position - self.position) / Pcm8k.rate
+        return self._start + self._drift + (position - self.position) / self._rate
 
     def heard(self, now: float) -> int:
         """The ear's position, as if audio had neither beginning nor end."""
-        return self.position + whole_samples(now - self._start - self.delay)
+        return self.position + whole_samples(now - self._start - self.delay, self._rate)
 
     def playing(self, now: float) -> int:
         """The provider's position, as if audio had neither beginning nor end."""
-        return self.position + whole_samples(now - self._start - self._drift)
+        return self.position + whole_samples(now - self._start - self._drift, self._rate)
 
 
 @dataclass(frozen=True, slots=True)

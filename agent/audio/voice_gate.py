@@ -18,14 +18,14 @@ import numpy.typing as npt
 from agent.events import Pcm8k
 
 if TYPE_CHECKING:
-    from agent.events import Pcm
+    from agent.events import LinePcm, Pcm
 
 Rows = npt.NDArray[np.float64]
 
-HOP = 80
-"""Samples from one row to the next: 10 ms."""
-SPAN = 160
-"""Samples that a row is made of."""
+HOP = 0.01
+"""Seconds from one row to the next."""
+SPAN = 0.02
+"""Seconds that a row is made of."""
 WINDOW = 24
 """Rows that are compared: 240 ms, about a syllable and the silence before it."""
 LAGS = 49
@@ -33,9 +33,9 @@ LAGS = 49
 AHEAD = 0.08
 """Seconds by which our own sound is handed in early: the ear's clock may be late by as much, and an echo never comes early."""
 
-LINE_SECONDS = (WINDOW + 1) * HOP / Pcm8k.rate
+LINE_SECONDS = (WINDOW + 1) * HOP
 """Of the line's sound that a comparison needs ..."""
-OWN_SECONDS = (WINDOW + LAGS) * HOP / Pcm8k.rate
+OWN_SECONDS = (WINDOW + LAGS) * HOP
 """... and of ours."""
 
 UNLIKE = 7.0
@@ -47,24 +47,28 @@ FILTER_DB = 5.0
 WEAKER = 7.0
 """Decibels under our loudest that a sound must be to be an echo at all."""
 
-_FFT = 256
+_STEP = 31.25
+"""Hz from one step of a spectrum to the next: 256 samples at 8 kHz."""
 _BANDS = (8, 13, 19, 26, 35, 46, 60, 78, 108)
-"""Edges of the bands in steps of 31.25 Hz: 250 to 3375 Hz, wider upwards as the ear's are."""
+"""Edges of the bands in such steps: 250 to 3375 Hz, wider upwards as the ear's are; an echo shows in what a telephone carries."""
 _FLOOR = 1e4
 """Power that is added to every band: about -70 dBFS, under which nothing is compared."""
-_SHAPE = np.hanning(SPAN)
 _QUIET = 10 * np.log10(_FLOOR)
 
 
 class Echo:
-    """Compares one line with what it was told, as long as there is something to judge."""
+    """Compares one line with what it was told, as long as there is something to judge.
 
-    def __init__(self) -> None:
-        self._line = _Bands(WINDOW)
-        self._own = _Bands(WINDOW + LAGS - 1)
+    Args:
+        kind: the line's sound.
+    """
+
+    def __init__(self, kind: type[LinePcm] = Pcm8k) -> None:
+        self._line = _Bands(WINDOW, kind.rate)
+        self._own = _Bands(WINDOW + LAGS - 1, kind.rate)
         self._cleared = False
 
-    def feed(self, line: Pcm8k, own: Pcm8k) -> None:
+    def feed(self, line: LinePcm, own: LinePcm) -> None:
         """Take what has been heard on the line, and what of ours was heard meanwhile.
 
         Both end at the same moment, ours `AHEAD` later; the first time they may be of any length, then they go on without a gap.
@@ -86,23 +90,27 @@ class Echo:
 class _Bands:
     """The latest rows of one sound: the level of each band, and of all together, in dB."""
 
-    def __init__(self, keep: int) -> None:
-        self._rest: npt.NDArray[np.generic] = np.zeros(SPAN - HOP)
+    def __init__(self, keep: int, rate: int) -> None:
+        self._hop, self._span = round(HOP * rate), round(SPAN * rate)
+        self._fft = round(rate / _STEP)
+        # A tone has twice the amplitude in a spectrum of twice the samples.
+        self._shape = np.hanning(self._span) * (Pcm8k.rate / rate)
+        self._rest: npt.NDArray[np.generic] = np.zeros(self._span - self._hop)
         self.rows: Rows = np.full((keep, len(_BANDS) - 1), _QUIET)
         self.levels: Rows = np.full(keep, _QUIET)
 
-    def feed(self, pcm: Pcm8k) -> None:
+    def feed(self, pcm: LinePcm) -> None:
         samples = np.concatenate((self._rest, np.frombuffer(pcm, np.int16)))
-        count = (len(samples) - SPAN) // HOP + 1
+        count = (len(samples) - self._span) // self._hop + 1
         if count > 0:
             keep = len(self.rows)
-            spans = np.lib.stride_tricks.sliding_window_view(samples, SPAN)[::HOP]
-            power = np.abs(np.fft.rfft(spans * _SHAPE, _FFT)) ** 2
+            spans = np.lib.stride_tricks.sliding_window_view(samples, self._span)[:: self._hop]
+            power = np.abs(np.fft.rfft(spans * self._shape, self._fft)) ** 2
             bands = np.add.reduceat(power[:, : _BANDS[-1]], _BANDS[:-1], axis=1) / np.diff(_BANDS)
             self.rows = np.concatenate((self.rows, 10 * np.log10(bands + _FLOOR)))[-keep:]
             loud = 10 * np.log10(power[:, _BANDS[0] : _BANDS[-1]].mean(axis=1) + _FLOOR)
             self.levels = np.concatenate((self.levels, loud))[-keep:]
-        self._rest = samples[max(0, count) * HOP :]
+        self._rest = samples[max(0, count) * self._hop :]
 
 
 def _mismatch(line: Rows, own: Rows) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from agent.audio.level import SpeechMeter
     from agent.call.downlink import Lately
-    from agent.events import VoiceDetected
+    from agent.events import LinePcm, VoiceDetected
 
 WINDOW = 0.032
 """Seconds of sound to each likelihood that the detector answers with."""
@@ -96,18 +96,48 @@ class Budget:
 
 PIECE = 0.04
 """Seconds of sound that are listened to at a time: a window and a little."""
-FRAME = 320
-"""Bytes of 20 ms."""
+FRAME = 0.02
 LONGEST_WAIT = 1.0
 """Seconds of sound that wait for an answer; with more the beginning is lost, and listening begins anew."""
+SLACK = 0.08
+"""Seconds by which what the caller heard may be taken late: frames that come in a burst were spoken one after the other."""
+
+
+class Sizes(NamedTuple):
+    """Bytes of sound at a line's rate, and positions of it."""
+
+    line: int
+    own: int
+    frame: int
+    piece: float
+    longest: float
+    ahead: int
+    slack: int
+
+    @classmethod
+    def at(cls, rate: int) -> Sizes:
+        second = 2 * rate
+        return cls(
+            line=2 * round(LINE_SECONDS * rate),
+            own=2 * round(OWN_SECONDS * rate),
+            frame=round(FRAME * second),
+            piece=PIECE * second,
+            longest=LONGEST_WAIT * second,
+            ahead=round(AHEAD * rate),
+            slack=round(SLACK * rate),
+        )
 
 
 class Overheard:
     """Listens to what is said over the agent's words."""
 
-    def __init__(self, options: LocalVoiceOptions, serials: Iterator[int]) -> None:
+    def __init__(
+        self, options: LocalVoiceOptions, serials: Iterator[int], kind: type[LinePcm] = Pcm8k
+    ) -> None:
         self._options = options
         self._serials = serials
+        self._kind = kind
+        self._sizes = Sizes.at(kind.rate)
         self._line = bytearray()  # the latest of the line ...
         self._own = bytearray()  # ... and of ours, as the caller heard it, `AHEAD`
         self._blank = 0  # bytes at its end in which nothing of ours is heard
@@ -125,24 +155,28 @@ class Overheard:
         """Whether it may listen at all in this call."""
         return self._options.barge_in and self.unconfirmed < self._options.fuse
 
-    def hear(self, pcm: Pcm8k, ear: int, lately: Lately) -> None:
+    def hear(self, pcm: LinePcm, ear: int, lately: Lately) -> None:
         """Take the line's next frame; `ear` is the position that the caller has heard of us by its end."""
+        sizes = self._sizes
         self._line += pcm
         self._own += bytes(len(pcm))
         self._blank = min(self._blank + len(pcm), len(self._own))
         self._new += len(pcm)
-        end = min(ear + round(AHEAD * Pcm8k.rate), lately.end)
+        end = min(ear + sizes.ahead, lately.end)
         if ear > self._ear and end > self._cursor:
-            self._heard(lately.between(max(self._cursor, end - len(pcm) // 2 - SLACK), end), end)
+            begin = max(self._cursor, end - len(pcm) // 2 - sizes.slack)
+            self._heard(lately.between(begin, end), end)
         self._ear = ear
-        del self._line[: max(0, len(self._line) - max(_LINE, self._new))]
-        del self._own[: max(0, len(self._own) - max(_OWN, self._new))]
+        del self._line[: max(0, len(self._line) - max(sizes.line, self._new))]
+        del self._own[: max(0, len(self._own) - max(sizes.own, self._new))]
 
-    def _heard(self, pcm: Pcm8k, end: int) -> None:
+    def _heard(self, pcm: LinePcm, end: int) -> None:
         """Put what is heard of us, up to position `end`, where nothing is yet; what has no room comes with the next frame."""
         fits = pcm[: self._blank]
         gap = self._blank - len(fits)
-        skipped = gap if gap >= FRAME else 0  # it begins just now; less than that is jitter
+        skipped = (
+            gap if gap >= self._sizes.frame else 0
+        )  # it begins just now; less than that is jitter
         first = len(self._own) - self._blank + skipped
         self._own[first : first + len(fits)] = fits
         self._blank = gap - skipped
@@ -154,10 +188,10 @@ class Overheard:
             self._listening, self._in_a_row = True, 0
             return self._detect(bytes(self._line), bytes(self._own), fresh=True)
         if self._asked:
-            if self._new > LONGEST_WAIT * 2 * Pcm8k.rate:
+            if self._new > self._sizes.longest:
                 self.rest()
             return None
-        if self._new < PIECE * 2 * Pcm8k.rate:
+        if self._new < self._sizes.piece:
             return None
         return self._detect(bytes(self._line[-self._new :]), bytes(self._own[-self._new :]))
 
@@ -169,7 +203,7 @@ class Overheard:
         self._asked = next(self._serials)
         self._asked_at = self._cursor
         self._new = self._blank = 0
-        return Detect(self._asked, Pcm8k(line), Pcm8k(own), fresh)
+        return Detect(self._asked, self._kind(line), self._kind(own), fresh)
 
     def answered(self, event: VoiceDetected) -> bool:
         """Whether somebody speaks, by the detector's answer."""
@@ -186,16 +220,11 @@ class Overheard:
 
     def word_began(self, gap: float) -> int:
         """Position at which the word began that is being said, by the answer's `gap`."""
-        return self._asked_at - round(gap * Pcm8k.rate)
+        return self._asked_at - round(gap * self._kind.rate)
 
 
-SLACK = 640
-"""Samples by which what the caller heard may be taken late: frames that come in a burst were spoken one after the other."""
-_LINE = 2 * round(LINE_SECONDS * Pcm8k.rate)
-_OWN = 2 * round(OWN_SECONDS * Pcm8k.rate)
-
-PROBE = 1024
-"""Samples of a short word that are listened to at a time: four windows, which take a loop's time for some milliseconds."""
+PROBE = 4 * WINDOW
+"""Seconds of a short word that are listened to at a time: four windows, which take a loop's time for some milliseconds."""
 LEAD_IN = 0.15
 """Seconds around a word that are listened to as well."""
 HEARING = 0.5
@@ -210,10 +239,14 @@ class ShortWord:
         asked: number of the question that is open; 0: none is.
     """
 
-    def __init__(self, options: LocalVoiceOptions, serials: Iterator[int]) -> None:
+    def __init__(
+        self, options: LocalVoiceOptions, serials: Iterator[int], kind: type[LinePcm] = Pcm8k
+    ) -> None:
         self._options = options
         self._serials = serials
-        self._keep = 2 * round((options.short + HEARING) * Pcm8k.rate)
+        self._kind = kind
+        self._keep = 2 * round((options.short + HEARING) * kind.rate)
+        self._probe = 2 * round(PROBE * kind.rate)
         self._line = bytearray()
         self._speaking = False
         self._alone = False  # whether the utterance that goes on is the caller's alone
@@ -223,7 +256,7 @@ class ShortWord:
         self.asked = 0
         self.began = 0.0
 
-    def hear(self, pcm: Pcm8k, now: float, meter: SpeechMeter, *, audible: bool) -> None:
+    def hear(self, pcm: LinePcm, now: float, meter: SpeechMeter, *, audible: bool) -> None:
         """Take the line's next frame; `audible`: the caller hears the agent."""
         self._line += pcm
         del self._line[: max(0, len(self._line) - self._keep)]
@@ -238,7 +271,7 @@ class ShortWord:
     def _ended(self, began: float, last: float, now: float) -> None:
         if self._options.shortest <= last - began <= self._options.short:
             first, behind = (
-                round((now - at) * Pcm8k.rate) for at in (began - LEAD_IN, last + LEAD_IN)
+                round((now - at) * self._kind.rate) for at in (began - LEAD_IN, last + LEAD_IN)
             )
             self._left = bytes(self._line[-2 * first : len(self._line) - 2 * max(0, behind)])
             self._due = last + self._options.overdue
@@ -265,9 +298,9 @@ class ShortWord:
         return enough
 
     def _piece(self, *, fresh: bool = False) -> Detect:
-        piece, self._left = self._left[: 2 * PROBE], self._left[2 * PROBE :]
+        piece, self._left = self._left[: self._probe], self._left[self._probe :]
         self.asked = next(self._serials)
-        return Detect(self.asked, Pcm8k(piece), Pcm8k(b""), fresh)
+        return Detect(self.asked, self._kind(piece), self._kind(b""), fresh)
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -291,11 +324,20 @@ class LocalVoice:
     def __init__(self, options: LocalVoiceOptions, now: float) -> None:
         self.options = options
         self.budget = Budget(options, now)
-        serials = itertools.count(1)
-        self.overheard = Overheard(options, serials)
-        self.word = ShortWord(options, serials)
+        self._serials = itertools.count(1)
         self.stop: Stop | None = None
         self.ended_at = -math.inf
+        self._listen(Pcm8k)
+
+    def _listen(self, kind: type[LinePcm]) -> None:
+        self._kind = kind
+        self.overheard = Overheard(self.options, self._serials, kind)
+        self.word = ShortWord(self.options, self._serials, kind)
+
+    def line(self, kind: type[LinePcm]) -> None:
+        """A line with this sound is there."""
+        if kind is not self._kind:
+            self._listen(kind)
 
     def confirmed(self) -> None:
         """The service heard somebody too."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         AnyEvent,
         Detect,
         LineCommand,
+        LineRate,
         ModelCommand,
         Pcm,
         ToolCommand,
@@ -35,6 +36,11 @@ class AttachedLine(Line, Protocol):
     @property
     def sends_digits(self) -> bool:
         """Whether it carries out `Digits`."""
+        ...
+
+    @property
+    def rate(self) -> LineRate:
+        """Of its sound in both directions, Hz; it stays as it is from the moment the leg is connected."""
         ...
 
     @property

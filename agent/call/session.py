@@ -100,10 +100,12 @@ class CallSession:
             self._behind = True
         self._stir()
 
-    def attach(self, line: Line, leg: int, *, sends_digits: bool = False) -> None:
-        """The caller is on `line` from now on; `sends_digits`: see `LineStarted`."""
+    def attach(
+        self, line: Line, leg: int, *, sends_digits: bool = False, rate: e.LineRate = 8000
+    ) -> None:
+        """The caller is on `line` from now on; `sends_digits` and `rate`: see `LineStarted`."""
         self._line = line
-        self.feed(e.LineStarted(leg, sends_digits))
+        self.feed(e.LineStarted(leg, sends_digits, rate))
 
     def t(self) -> float:
         """Seconds since the call began: the only time that the machine knows, so that a record of it replays exactly."""

@@ -249,6 +249,11 @@ class Turns:
             if turn.start >= position:
                 turn.start += samples
 
+    def stretch(self, by: int) -> None:
+        """The line has so many times the samples that positions were counted in until now."""
+        for turn in self.all:
+            turn.start, turn.end, turn.cut_at = turn.start * by, turn.end * by, turn.cut_at * by
+
     def heard(self, at: float, position: int, samples: int, rate: int) -> None:
         """The caller heard `samples` from `position` on, beginning at `at`."""
         for turn in reversed(self.all):

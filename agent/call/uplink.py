@@ -1,4 +1,4 @@
-"""The caller's audio on its way to the model: upsampled, kept while nobody listens, paced, and kept until it is safe.
+"""The caller's audio on its way to the model: upsampled (where the line is not a wide-band one), kept while nobody listens, paced, and kept until it is safe.
 
 In steady state each 20 ms frame leaves at once. Where a backlog has formed (the session was not ready, or was slow) it goes in
 order, merged into larger messages and at a bounded multiple of real time, with live audio queueing behind it. Words and tool
@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from agent.audio.level import SpeechMeter
-from agent.audio.resample import Upsample8to16
+from agent.audio.resample import FOR_MODEL
 from agent.events import EndAudio, Pcm8k, Pcm16k, SendAudio, SendText, SendToolResult
 
 if TYPE_CHECKING:
     from agent.call.options import UplinkOptions
-    from agent.events import ModelCommand
+    from agent.events import LinePcm, ModelCommand
 
 RATE = Pcm16k.rate
 HEADROOM = 0.9
@@ -82,7 +82,8 @@ class Uplink:
         self._options = options
         self._message = round(options.message * RATE)  # samples of one in steady state ...
         self._merged = round(options.merged * RATE)  # ... and, at most, in a backlog
-        self._resample = Upsample8to16()
+        self._kind: type[LinePcm] = Pcm8k
+        self._resample = FOR_MODEL[Pcm8k]()
         self.meter = SpeechMeter()
         self._urgent: deque[ModelCommand] = deque()
         self._audio: deque[Sound] = deque()
@@ -195,11 +196,16 @@ class Uplink:
 
     # ---- what comes
 
-    def feed(self, pcm: Pcm8k, now: float, *, deaf: bool = False) -> bool:
+    def line(self, kind: type[LinePcm]) -> None:
+        """A line with this sound is there."""
+        if kind is not self._kind:
+            self._kind, self._resample = kind, FOR_MODEL[kind]()
+
+    def feed(self, pcm: LinePcm, now: float, *, deaf: bool = False) -> bool:
         """Take the caller's next frame; answers whether there is a voice in it. `deaf`: the model hears silence instead."""
         heard = voiced = self.meter.feed(pcm, now)
         if deaf:
-            pcm, voiced = Pcm8k(len(pcm)), False
+            pcm, voiced = self._kind(len(pcm)), False
         chunk = self._resample.feed(pcm)
         most = 2 * self._merged
         for start in range(0, len(chunk), most):

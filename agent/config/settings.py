@@ -28,6 +28,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from agent.config.sip import (
     check,
+    codec_names,
     header_names,
     hosts,
     port_range,
@@ -439,6 +440,12 @@ class Settings(BaseSettings):
         Field(description="SIP headers that fill an agent's variables (`X-Order-Id`: `order_id`)."),
         Shape("at most 14 names of headers such as X-Order-Id,User-to-User"),
     ] = ""
+    sip_codecs: Annotated[
+        str,
+        AfterValidator(codec_names),
+        Field(description="Codecs of SIP calls, the best first; `g722` is wide band (16 kHz)."),
+        Shape("some of g722,pcmu,pcma, each once"),
+    ] = "g722,pcmu,pcma"
 
     _others: _Others = PrivateAttr(default_factory=lambda: _Others({}))
 

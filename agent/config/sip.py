@@ -53,6 +53,16 @@ def hosts(value: str) -> str:
     return ",".join(names)
 
 
+CODECS = ("g722", "pcmu", "pcma")
+
+
+def codec_names(value: str) -> str:
+    names = [name.strip().lower() for name in value.split(",")]
+    if len(set(names)) < len(names) or not set(names) <= set(CODECS):
+        raise ValueError("not a list of codecs")
+    return ",".join(names)
+
+
 def check(settings: Settings) -> None:
     """Strangers reach nothing by SIP that they are not meant to reach, and there are ports for every call."""
     if settings.sip_listen is None:

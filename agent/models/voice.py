@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from agent.audio.resample import Upsample8to16
+from agent.audio.resample import FOR_MODEL
 from agent.audio.voice_gate import Echo, since_pause
-from agent.events import VoiceDetected
+from agent.events import Pcm8k, VoiceDetected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +87,7 @@ class VoiceDetector:
         self._models = models
         self._sink = sink
         self._echo: Echo | None = None
-        self._upsample = Upsample8to16()
+        self._resample = FOR_MODEL[Pcm8k]()
         self._waiting = b""  # the line at 16 kHz, not heard yet
 
     def send(self, command: Detect) -> None:
@@ -102,9 +102,10 @@ class VoiceDetector:
     def _hear(self, command: Detect) -> list[float]:
         if command.fresh:
             self._models.give_back(self)
-            self._echo = Echo() if command.own else None
-            self._upsample, self._waiting = Upsample8to16(), b""
-        self._waiting += self._upsample.feed(command.line)
+            kind = type(command.line)
+            self._echo = Echo(kind) if command.own else None
+            self._resample, self._waiting = FOR_MODEL[kind](), b""
+        self._waiting += self._resample.feed(command.line)
         if self._echo is not None:
             self._echo.feed(command.line, command.own)
             self._waiting = self._waiting[-BEFORE * WINDOW :]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import msgspec
 
+from agent.events import LineRate
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -27,7 +29,7 @@ class LineFacts(msgspec.Struct, frozen=True):
         sends_digits: whether it carries out `Digits`; where not, keys are tones in our sound.
     """
 
-    rate: int
+    rate: LineRate
     frame: float
     marks_confirmed: bool
     sends_digits: bool = False

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from agent.call.ports import ArrivingLine, PlacedLine
     from agent.drive.tasks import Tasks
-    from agent.events import LineCommand, LineEvent, TransferOutcome
+    from agent.events import LineCommand, LineEvent, LineRate, TransferOutcome
     from agent.protocols.door import Caller
     from agent.server.refusals import Refusals, Telling
     from agent.server.switchboard import Switchboard
@@ -143,6 +143,10 @@ class Arrival:
     @property
     def sends_digits(self) -> bool:
         return self._line.sends_digits
+
+    @property
+    def rate(self) -> LineRate:
+        return self._line.rate
 
     @property
     def ended(self) -> asyncio.Future[Any]:

@@ -121,7 +121,7 @@ class LiveCall:
                 self._session.feed(LineEnded("closed"))
         self._line, self._line_is_up, self.leg = line, True, leg
         self._guard.saw(LineStarted(leg))
-        self._session.attach(line, leg, sends_digits=line.sends_digits)
+        self._session.attach(line, leg, sends_digits=line.sends_digits, rate=line.rate)
 
     def hear(self, line: AttachedLine, event: LineEvent) -> None:
         """Take an event of a line; those of a line that was replaced mean nothing any more."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 from agent.audio.playout import PlayoutOptions
 from agent.call.downlink import Downlink
 from agent.errors import UserError
-from agent.events import LineEnded, LineMark
+from agent.events import LINE_PCM, LineEnded, LineMark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.call.options import OwnLine
-    from agent.call.ports import Line
+    from agent.call.ports import AttachedLine
     from agent.config.agent_file import AgentFile
     from agent.drive.wakeups import Wakeups
     from agent.events import LineEvent
@@ -68,7 +68,7 @@ class Refusals:
         return self._lines.refusal(agent, words.text)
 
     @contextmanager
-    def telling(self, line: Line, sentence: OwnLine) -> Iterator[Telling]:
+    def telling(self, line: AttachedLine, sentence: OwnLine) -> Iterator[Telling]:
         """`line` has been answered, or is about to be: one of those who listen, as long as the context lasts."""
         self.speaking += 1
         telling = Telling(line, sentence, self._wakeups)
@@ -88,7 +88,7 @@ class Telling:
         wakeups: the process's clock and schedule.
     """
 
-    def __init__(self, line: Line, sentence: OwnLine, wakeups: Wakeups) -> None:
+    def __init__(self, line: AttachedLine, sentence: OwnLine, wakeups: Wakeups) -> None:
         options = PlayoutOptions()
         self._line = line
         self._now = wakeups.now
@@ -101,6 +101,7 @@ class Telling:
     async def say(self) -> None:
         """Say it now; ends when it was heard, when the caller is gone, or when the line does not play it."""
         now = self._now()
+        self._downlink.line(LINE_PCM[self._line.rate])
         self._downlink.playout.attach(now)
         self._look(now)
         try:

@@ -84,6 +84,7 @@ def sip_options(settings: Settings, where: Listening) -> SipOptions:
         registrar=settings.sip_registrar or "",
         password=password.get_secret_value() if password else "",
         headers=tuple(name for name in settings.sip_headers.split(",") if name),
+        codecs=tuple(settings.sip_codecs.split(",")),
     )
 
 

@@ -83,7 +83,7 @@ class FlightRecorder:
         self._draft.keep_sound()
 
     def heard(self, t: float, pcm: Pcm) -> None:
-        """The caller heard `pcm` (8 kHz) beginning `t` seconds after the call's start."""
+        """The caller heard `pcm` (at the line's rate) beginning `t` seconds after the call's start."""
         if not self._closed:
             self._draft.heard(t, pcm)
             self._stir()

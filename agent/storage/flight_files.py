@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from agent.audio.wav import write_stereo
 from agent.errors import StorageError
-from agent.events import Pcm8k
+from agent.events import LineStarted, Pcm8k
 from agent.storage.disk import append_all, write_at, write_private
 from agent.storage.retention import keep_until
 
@@ -99,6 +101,20 @@ class FlightFiles:
             self._sound_until = None
 
 
+_STARTED = b'"kind":"line_started"'
+_decode_started = msgspec.json.Decoder(LineStarted).decode
+
+
+def line_rate(events: Path) -> int:
+    """The rate of a call's line, by its record; 8 kHz where none is told of. Raises OSError."""
+    if events.exists():
+        with open(events, "rb") as lines:
+            for line in lines:
+                if _STARTED in line and line.endswith(b"\n"):
+                    return _decode_started(line).rate
+    return Pcm8k.rate
+
+
 def salvage(folder: Path) -> None:
     """Make `call.wav` of a call's sound; also after a crash, since the sound lies on the call's time line already.
 
@@ -114,7 +130,7 @@ def salvage(folder: Path) -> None:
             open(agent if agent.exists() else os.devnull, "rb") as right,
             open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out,
         ):
-            write_stereo(out, left, right, rate=Pcm8k.rate)
+            write_stereo(out, left, right, rate=line_rate(folder / "events.jsonl"))
             out.flush()
             os.fsync(out.fileno())
         part.replace(folder / "call.wav")

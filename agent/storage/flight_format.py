@@ -3,12 +3,13 @@
 A call's folder (mode 0700, files 0600) holds
 
     events.jsonl    one line per event or tick: `{"v":1,"t":...,"kind":...,<the event's fields>,"do":[commands]}`
-    caller.pcm      the caller's sound, 8 kHz, on the call's time line       } raw int16,
-    model.pcm       the model's speech as it came, 24 kHz, end to end        } only where
-    agent.pcm       the agent's sound as it was heard, 8 kHz, until `close`  } sound is
-    call.wav        stereo, written by `close`: caller left, agent right     } recorded
+    caller.pcm      the caller's sound at the line's rate, on the call's time line  } raw int16,
+    model.pcm       the model's speech as it came, 24 kHz, end to end               } only where
+    agent.pcm       the agent's sound as it was heard, at that rate, until `close`  } sound is
+    call.wav        stereo, written by `close`: caller left, agent right            } recorded
     transcript.json
 
+The line's rate is told by `line_started`; where it is not, it is 8 kHz.
 Sound in an event is a reference, `[file, first sample, samples]`. Where the sound was not kept it is `[null, loudness, samples]`,
 with the root mean square of the caller's sound (0 for the model's): whether there was a voice is decided by that. Sound in a
 command is `[samples, crc32]`: the machine makes it again. A tick is a line of kind `tick`, and where recording had to stop
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from agent.audio.level import loudness
-from agent.events import KeepHeard, LineStarted, Mark, Pcm, Pcm8k, Pcm24k, Play, SendAudio
+from agent.events import KeepHeard, LinePcm, LineStarted, Mark, Pcm, Pcm8k, Pcm24k, Play, SendAudio
 
 if TYPE_CHECKING:
     from agent.events import AnyCommand, AnyEvent
@@ -105,22 +106,23 @@ class Track:
 class CallerTrack(Track):
     """The caller's sound by count from each leg's start: arrival times jitter, a telephone's sample clock does not."""
 
-    __slots__ = ("_late", "_late_since")
+    __slots__ = ("_late", "_late_since", "rate")
 
     def __init__(self) -> None:
         super().__init__()
+        self.rate = Pcm8k.rate
         self._late = 0
         self._late_since: float | None = None
 
     def leg(self, t: float) -> None:
         """A stream begins; what lies before it is silence."""
-        self.end = max(self.end, round(t * Pcm8k.rate))
+        self.end = max(self.end, round(t * self.rate))
         self._late_since = None
 
     def arrived(self, t: float, pcm: Pcm) -> int:
         """Place sound that was spoken by `t`; returns its position."""
-        late = round(t * Pcm8k.rate) - (self.end + len(pcm) // 2)
-        if late <= BEHIND * Pcm8k.rate:
+        late = round(t * self.rate) - (self.end + len(pcm) // 2)
+        if late <= BEHIND * self.rate:
             self._late_since = None
         elif self._late_since is None:
             self._late, self._late_since = late, t
@@ -162,6 +164,7 @@ class Draft:
             fields = b'"kind":"tick"'
         else:
             if type(event) is LineStarted:
+                self._caller.rate = event.rate
                 self._caller.leg(t)
             fields = self._encode(event)[1:-1]
         sound = LATER.issuperset(map(type, commands))
@@ -177,12 +180,12 @@ class Draft:
             self._caller.leg(self._now)
 
     def heard(self, t: float, pcm: Pcm) -> None:
-        """The caller heard `pcm` (8 kHz) beginning at `t`."""
+        """The caller heard `pcm` (at the line's rate) beginning at `t`."""
         if not self.sound or not self._room(pcm):
             return
-        at = round(t * Pcm8k.rate)
+        at = round(t * pcm.rate)
         end = self._agent.end
-        joined = end > 0 and abs(at - end) <= JOIN * Pcm8k.rate
+        joined = end > 0 and abs(at - end) <= JOIN * pcm.rate
         self._agent.put(end if joined else at, pcm)
 
     def take(self) -> Batch:
@@ -207,7 +210,7 @@ class Draft:
         if not isinstance(pcm, Pcm):
             raise TypeError(f"a flight record holds no {type(pcm).__name__}")
         if not self.sound or not self._room(pcm):
-            return None, loudness(pcm) if type(pcm) is Pcm8k else 0, len(pcm) // 2
+            return None, loudness(pcm) if isinstance(pcm, LinePcm) else 0, len(pcm) // 2
         if type(pcm) is Pcm24k:
             return "model.pcm", self._model.put(self._model.end, pcm), len(pcm) // 2
         return "caller.pcm", self._caller.arrived(self._now, pcm), len(pcm) // 2

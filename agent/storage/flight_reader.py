@@ -8,7 +8,7 @@ import msgspec
 
 from agent.audio.level import steady
 from agent.errors import StorageError
-from agent.events import AnyCommand, AnyEvent
+from agent.events import LINE_PCM, AnyCommand, AnyEvent, LinePcm, LineStarted, Pcm8k
 from agent.storage.flight_format import encode_commands
 
 if TYPE_CHECKING:
@@ -50,12 +50,14 @@ class _Sound:
 
     def __init__(self, folder: Path) -> None:
         self.missing = False
+        self.line: type[LinePcm] = Pcm8k  # as the latest `LineStarted` says
         self._folder = folder
         self._files: dict[str, BinaryIO] = {}
 
     def decode(self, kind: type[Any], reference: Any) -> Any:
         """The samples of `[file, first sample, samples]`, as `kind`; of their loudness where they were not kept."""
         name, begin, samples = reference
+        kind = self.line if kind is LinePcm else kind
         if name is None:
             self.missing = True
             return kind(steady(begin, samples))
@@ -97,6 +99,8 @@ def read_flight(folder: Path) -> Iterator[Entry]:
                     return
                 sound.missing = False
                 event = None if head.kind == "tick" else decode_event(line)
+                if isinstance(event, LineStarted):
+                    sound.line = LINE_PCM[event.rate]
                 yield Entry(head.t, event, head.do, sound.missing)
     except OSError as error:
         raise StorageError(f"no flight record in {folder.name}: {error.strerror}") from error

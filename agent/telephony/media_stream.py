@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from agent.drive.socket import Closed, Outbox
 from agent.errors import LineProtocolError
-from agent.events import Answer, Clear, HangUp, LineEnded, LineEvent, Play
+from agent.events import Answer, Clear, HangUp, LineEnded, LineEvent, LineRate, Play
 from agent.protocols.base import StreamStart
 
 if TYPE_CHECKING:
@@ -76,6 +76,11 @@ class MediaStreamLine:
     def sends_digits(self) -> bool:
         """Whether the provider presses keys itself (`Digits`)."""
         return self._protocol.facts.sends_digits
+
+    @property
+    def rate(self) -> LineRate:
+        """Of the provider's sound, Hz."""
+        return self._protocol.facts.rate
 
     async def answer(self) -> bool:
         """Have the provider stop ringing, where it waits for that."""

@@ -47,6 +47,9 @@ TRANSPORTS = ("udp", "tcp")
 MOST_CALLS = 256
 """Calls with sound that the library has room for in one process."""
 
+CODECS = {"g722": "g722/16000/1", "pcmu": "pcmu", "pcma": "pcma"}
+"""What carries sound, by the name that a person writes, in the library's words (G.722: RFC 3551, section 4.5.2)."""
+
 OWN_HEADERS = ("To", "From")
 """What the library does not tell by itself: who is called."""
 
@@ -79,6 +82,7 @@ class SipOptions(msgspec.Struct, frozen=True):
         registrar: host, with or without port; empty: it does not register, and takes calls all the same.
         password: for that registrar and for whoever challenges calls of ours.
         headers: what may be read of an INVITE.
+        codecs: of `CODECS`, the best one first. A caller's own order goes before ours (RFC 3264, section 6.1).
     """
 
     listening: Listening
@@ -89,6 +93,7 @@ class SipOptions(msgspec.Struct, frozen=True):
     registrar: str = ""
     password: str = ""
     headers: tuple[str, ...] = ()
+    codecs: tuple[str, ...] = tuple(CODECS)
 
 
 def _not_placed(error: Exception) -> CarrierRefused:
@@ -222,6 +227,7 @@ class SipStack:
             password=options.password,
             reg_interval=REGISTER_SECONDS if registers else 0,
             transport="udp" if transport == "udp" else "tcp",
+            audio_codecs=tuple(CODECS[name] for name in options.codecs),
             # With video on offer the library would ask to change the session right after the answer.
             extra_params=("catchall=yes", "video_codecs=none"),
         )

@@ -13,6 +13,7 @@ from baresip.errors import AudioNotActive, AudioRestarted, BaresipError, Transfe
 from baresip.events import Event
 
 from agent.events import (
+    LINE_PCM,
     Clear,
     Digits,
     HangUp,
@@ -26,7 +27,7 @@ from agent.events import (
 )
 from agent.protocols.sip.address import target
 from agent.protocols.sip.endings import ended, transfer_outcome, untaken
-from agent.protocols.sip.sound import Heard, Spoken
+from agent.protocols.sip.sound import Fit, Heard, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
-    from agent.events import LineCommand, LineEvent, TransferOutcome
+    from agent.events import LineCommand, LineEvent, LineRate, TransferOutcome
 
 log = structlog.get_logger()
 
@@ -47,11 +48,11 @@ next point of it."""
 QUIET = 0.0145
 """Seconds after a frame in which no other can come: packets are 20 ms apart."""
 
-QUEUE = 32_000
-"""Bytes (2 s) that may wait for a ring that takes nothing; above it the line is lost: it would be late."""
+QUEUE = 2
+"""Seconds that may wait for a ring that takes nothing; above it the line is lost: it would be late."""
 
 READ = 32_768
-"""Bytes that are read at a time: all that the library holds."""
+"""Bytes that are read at a time: all that the library holds, or half of it on a wide-band line."""
 
 PAUSE = 0.5
 """Seconds of a `w` among keys."""
@@ -84,6 +85,7 @@ class SipLine:
     Attributes:
         sink: where events go; whoever takes the call sets it at once.
         why: of a call of ours that ended before anybody took it, the `end_reason`.
+        rate: of the sound, Hz, once the call is answered: the codec's then, whatever comes later.
         ended: done when the call is over.
     """
 
@@ -101,8 +103,7 @@ class SipLine:
         self._now = wakeups.now
         self._wakeup = wakeups.register(self._look)
         self._answered: asyncio.Future[None] = loop.create_future()
-        self._spoken = Spoken(QUEUE)
-        self._heard = Heard(wakeups.now())
+        self._begin(8000)
         self._keys = asyncio.Lock()
         self._left = False
         self._carry: dict[type[LineCommand], Callable[[LineCommand], None]] = {
@@ -113,6 +114,13 @@ class SipLine:
             HangUp: lambda _: self.leave(),
         }
         call.on(self._happened)
+
+    def _begin(self, rate: LineRate) -> None:
+        self.rate = rate
+        self._fit = Fit(rate)
+        self._fits = True  # as far as we know the streams
+        self._spoken = Spoken(QUEUE * 2 * rate)
+        self._heard = Heard(self._now(), LINE_PCM[rate])
 
     @property
     def over(self) -> bool:
@@ -185,11 +193,11 @@ class SipLine:
 
     def _clear(self, command: LineCommand) -> None:
         try:
-            if self._spoken.clear(self._call.audio.info().tx_buffered):
+            if self._spoken.clear(self._fit.held(self._call.audio.info().tx_buffered)):
                 self._call.audio.flush_tx()
         except (AudioRestarted, AudioNotActive):
             self._spoken.clear(0)
-            self._spoken.restarted()
+            self._restarted()
 
     def _press(self, command: LineCommand) -> None:
         assert isinstance(command, Digits)
@@ -218,8 +226,8 @@ class SipLine:
     def _happened(self, event: StackEvent) -> None:
         now = self._now()
         if event.event is Event.CALL_ESTABLISHED:
-            self._heard = Heard(now)
             if not self._answered.done():
+                self._begin(self._rate())
                 self._answered.set_result(None)
             self._wakeup.at(now)
         elif event.event is Event.CALL_CLOSED:
@@ -258,18 +266,36 @@ class SipLine:
         if not self.ended.done():
             self._wakeup.at(now + (QUIET if came else LOOK))
 
+    def _rate(self) -> LineRate:
+        """Of what is received; of a peer that receives only, what it is sent has the same codec."""
+        try:
+            return 16000 if self._call.audio.info().rx_sample_rate == 16000 else 8000
+        except AudioNotActive:
+            return 8000
+
+    def _restarted(self) -> None:
+        """The streams are others, perhaps with another codec; nothing of the old ones is left in them."""
+        self._spoken.restarted()
+        self._fits = False
+
     def _exchange(self, now: float) -> bool:
         """Take what was received, and give what is to be played; whether something was received."""
         audio, pcm = self._call.audio, b""
         try:
-            pcm = audio.read(READ)  # first: it is what notices that the streams are others
-            held = audio.info().tx_buffered
+            if not self._fits:
+                info = audio.info()
+                self._fit.streams(info.rx_sample_rate, info.tx_sample_rate)
+                self._fits = info.rx_ready and info.tx_ready
+            pcm = self._fit.hear(audio.read(READ))  # first: it notices that the streams are others
+            info = audio.info()
+            held = self._fit.held(info.tx_buffered)
             for name in self._spoken.played(held):
                 self.sink(LineMark(name))
             if due := self._spoken.due(held):
-                self._spoken.wrote(audio.write(due))
+                room = info.tx_capacity - info.tx_buffered
+                self._spoken.wrote(self._fit.speak(due, room, audio.write))
         except (AudioRestarted, AudioNotActive):
-            self._spoken.restarted()
+            self._restarted()
         if self._answered.done():
             for frame in self._heard.frames(pcm, now):
                 self.sink(LineAudio(frame))

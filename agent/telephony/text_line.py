@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from agent.drive.wakeups import Wakeups
-    from agent.events import LineCommand, LineEvent
+    from agent.events import LineCommand, LineEvent, LinePcm, LineRate
 
 FRAME = 0.02
 FRAME_BYTES = 320
@@ -52,6 +52,7 @@ class TextLine:
     """
 
     sends_digits = False
+    rate: LineRate = 8000
 
     def __init__(self, sink: Callable[[LineEvent], None], wakeups: Wakeups) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -111,7 +112,7 @@ class TextLine:
 
     # ---- its time
 
-    def _play(self, pcm: Pcm8k) -> None:
+    def _play(self, pcm: LinePcm) -> None:
         begins = max(self._played_at, self._now())
         if self.sound_at is None and any(pcm):
             self.sound_at = begins

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from agent.audio import g711
-from agent.events import Pcm8k
+from agent.errors import OwnFault
+from agent.events import Pcm8k, Pcm16k
 
 
 def parts(code: int) -> tuple[int, int, int]:
@@ -85,3 +87,8 @@ def test_the_import_warns_nobody_and_silences_nothing_else() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "still an error\n"
+
+
+def test_sound_of_another_rate_is_refused() -> None:
+    with pytest.raises(OwnFault, match="16000 Hz"):
+        g711.encode(Pcm16k(bytes(4)))

@@ -10,7 +10,14 @@ import pytest
 import soxr
 from hypothesis import given, settings, strategies as st
 
-from agent.audio.resample import Downsample24to8, Downsample24to16, Resampler, Upsample8to16
+from agent.audio.resample import (
+    AsItIs,
+    Downsample16to8,
+    Downsample24to8,
+    Downsample24to16,
+    Resampler,
+    Upsample8to16,
+)
 from agent.events import Pcm, Pcm8k, Pcm16k, Pcm24k
 
 Signal = npt.NDArray[np.float64]
@@ -45,7 +52,11 @@ def decibels(ratio: float) -> float:
     return 20 * float(np.log10(ratio))
 
 
-PASS = {Upsample8to16: (300, 3400), Downsample24to8: (300, 3400), Downsample24to16: (50, 7000)}
+PASS = {
+    Upsample8to16: (300, 3400),
+    Downsample24to8: (300, 3400),
+    Downsample24to16: (50, 7000),
+}
 DOWN_70_DB = 16_000 * 10 ** (-70 / 20)
 
 
@@ -209,3 +220,17 @@ def test_steady_sound_stays_as_loud_as_it_was(
 def test_half_a_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="multiple of element size"):
         Upsample8to16().feed(Pcm8k(b"abc"))
+
+
+def test_a_wide_band_line_that_becomes_a_narrow_one_sounds_as_one() -> None:
+    for hertz in [300, 1000, 2000, 3000, 3400]:
+        heard = spectrum(whole(Downsample16to8, Pcm16k, tone(hertz, 16000)), 8000)
+        assert abs(decibels(heard[hertz] / 16_000)) < 0.05
+    for hertz in [4600, 4700, 5000, 6500, 7000, 7900]:
+        heard = spectrum(whole(Downsample16to8, Pcm16k, tone(hertz, 16000)), 8000)
+        assert heard.max() < DOWN_70_DB
+
+
+def test_what_has_the_models_rate_stays_as_it_is() -> None:
+    sound = Pcm16k(b"\1\2\3\4")
+    assert AsItIs().feed(sound) is sound

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from agent.audio.resample import Upsample8to16
 from agent.audio.voice_gate import AHEAD, LINE_SECONDS, OWN_SECONDS, Echo, since_pause
-from agent.events import Pcm8k
+from agent.events import LinePcm, Pcm8k, Pcm16k
 from tests.models.overlap import Sound, clip, noise, pcm, quieter
 
 RATE = Pcm8k.rate
@@ -16,9 +17,17 @@ def cut(sound: Sound, begin: float, end: float) -> Pcm8k:
     return Pcm8k(pcm(sound[round(begin * RATE) : round(end * RATE)]))
 
 
-def judged(line: Sound, own: Sound, until: float) -> bool:
+wide_band_too = pytest.mark.parametrize("wide", [False, True])
+
+
+def judged(line: Sound, own: Sound, until: float, *, wide: bool) -> bool:
     """What is thought of the line at `until`, after two looks."""
-    echo = Echo()
+
+    def cut(sound: Sound, begin: float, end: float) -> LinePcm:
+        piece = Pcm8k(pcm(sound[round(begin * RATE) : round(end * RATE)]))
+        return Upsample8to16().feed(piece) if wide else piece
+
+    echo = Echo(Pcm16k if wide else Pcm8k)
     before = until - 0.04
     echo.feed(
         cut(line, before - LINE_SECONDS, before),
@@ -29,25 +38,28 @@ def judged(line: Sound, own: Sound, until: float) -> bool:
     return echo.likely()
 
 
+@wide_band_too
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.35])
 @pytest.mark.parametrize("down", [15, 30])
-def test_a_copy_is_an_echo_however_late_and_quiet(delay: float, down: float) -> None:
+def test_a_copy_is_an_echo_however_late_and_quiet(delay: float, down: float, wide: bool) -> None:
     own = np.concatenate((np.zeros(RATE), clip("agent_open")))
     line = np.concatenate((np.zeros(round(delay * RATE)), quieter(own, down)))[: len(own)]
     line = line + noise(len(line) / RATE, 4)
-    assert judged(line, own, 2.5)
+    assert judged(line, own, 2.5, wide=wide)
 
 
-def test_another_voice_is_none() -> None:
+@wide_band_too
+def test_another_voice_is_none(wide: bool) -> None:
     own = np.concatenate((np.zeros(RATE), clip("agent_open")))
     line = np.concatenate((np.zeros(2 * RATE), quieter(clip("caller_open"), 10)))
-    looks = [judged(line, own, 2.2 + 0.1 * n) for n in range(10)]
+    looks = [judged(line, own, 2.2 + 0.1 * n, wide=wide) for n in range(10)]
     assert looks.count(False) >= 6
 
 
-def test_what_is_louder_than_we_are_is_none() -> None:
+@wide_band_too
+def test_what_is_louder_than_we_are_is_none(wide: bool) -> None:
     own = np.concatenate((np.zeros(RATE), clip("agent_open")))
-    looks = [judged(own, quieter(own, 6), 1.3 + 0.1 * n) for n in range(10)]
+    looks = [judged(own, quieter(own, 6), 1.3 + 0.1 * n, wide=wide) for n in range(10)]
     assert looks.count(False) >= 3  # between words it is quieter than that
 
 

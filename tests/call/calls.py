@@ -10,7 +10,7 @@ from agent import events as e
 from agent.call.life import Phase
 from agent.call.machine import CallMachine
 from agent.call.options import CallOptions, OwnLine, OwnLines
-from agent.events import Pcm8k, Pcm24k
+from agent.events import Pcm8k, Pcm16k, Pcm24k
 
 FRAME = 0.02
 
@@ -29,6 +29,7 @@ def speech(seconds: float) -> Pcm24k:
 
 VOICE = Pcm8k(tone(FRAME, 8000))
 SILENCE = Pcm8k(bytes(320))
+WIDE_VOICE = Pcm16k(tone(FRAME, 16000))
 
 TROUBLE = OwnLine("trouble", "I am sorry, I have lost my connection.", speech(1.0))
 MOMENT = OwnLine("moment", "One moment, please.", speech(0.5))
@@ -53,6 +54,7 @@ class Bench:
         disclosure: bool = False,
         options: CallOptions | None = None,
         own: dict[str, OwnLine] | None = None,  # beside those that every call has
+        rate: e.LineRate = 8000,  # of the line
     ) -> None:
         lines = OwnLines(
             trouble=TROUBLE,
@@ -66,6 +68,7 @@ class Bench:
             **(own or {}),
         )
         self.machine = CallMachine(options or CallOptions(greeting="Greet the caller."), lines)
+        self.rate = rate
         self.now = 100.0
         self.log: list[tuple[float, e.AnyCommand]] = []
         self.heard = bytearray()
@@ -87,7 +90,7 @@ class Bench:
     def connect(self, leg: int = 1) -> None:
         """The stream starts; the caller's frames come every 20 ms from here on."""
         self._frame_at = self.now
-        self.tell(e.LineStarted(leg))
+        self.tell(e.LineStarted(leg, rate=self.rate))
 
     def disconnect(self, reason: str = "stopped") -> None:
         self._frame_at = None
@@ -107,7 +110,8 @@ class Bench:
             if self._frame_at is not None and self.now >= self._frame_at:
                 self._frame_at += FRAME
                 self._talk -= 1
-                self.tell(e.LineAudio(VOICE if self._talk >= 0 else SILENCE))
+                voice: e.LinePcm = VOICE if self.rate == 8000 else WIDE_VOICE
+                self.tell(e.LineAudio(voice if self._talk >= 0 else type(voice)(len(voice))))
             if self._due is not None and self._due <= self.now:
                 self._carry_out(self.machine.tick(self.now))
                 self._due = self.machine.deadline()

@@ -91,6 +91,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
         "SIP_USER": "front-desk",
         "SIP_PASSWORD": "a b;c",
         "SIP_HEADERS": "X-Order-Id, User-to-User",
+        "SIP_CODECS": "PCMA, g722",
     }
     assert {name.lower() for name in given} == set(Settings.model_fields)
     settings = Settings.load(given)
@@ -106,6 +107,7 @@ def test_every_setting_is_taken_from_its_variable(tmp_path: Path) -> None:
     assert settings.pickup_agents == tmp_path
     assert settings.call_countries == "CA,US"
     assert settings.call_sip_hosts == "[fd00::5],pbx.example.com"
+    assert settings.sip_codecs == "pcma,g722"
 
 
 @pytest.mark.parametrize(
@@ -313,6 +315,8 @@ def test_a_secret_that_an_agent_names_is_handed_out_and_kept_out_of_logs(tmp_pat
         ({"SIP_LISTEN": "127.0.0.1:5060", "SIP_PASSWORD": "x"}, "without SIP_REGISTRAR"),
         ({"SIP_PASSWORD": 'a"b'}, "SIP_PASSWORD"),
         ({"SIP_HEADERS": "X Y"}, "SIP_HEADERS"),
+        ({"SIP_CODECS": "opus"}, "some of g722,pcmu,pcma"),
+        ({"SIP_CODECS": "pcmu,PCMU"}, "SIP_CODECS"),
         ({"SIP_REGISTRAR": "sip:pbx"}, "SIP_REGISTRAR"),
         ({"SIP_TRUNK": "trunk.example.com;lr"}, "SIP_TRUNK"),
         ({"CALL_SIP_HOSTS": "sip:pbx"}, "CALL_SIP_HOSTS"),

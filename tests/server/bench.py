@@ -81,6 +81,7 @@ class FakeLine:
     """A stream that plays nothing and ends when it is told to hang up."""
 
     sends_digits = False
+    rate: e.LineRate = 8000
 
     def __init__(self) -> None:
         self.sent: list[e.LineCommand] = []

@@ -28,6 +28,7 @@ class ArrivedLine:
     """Rings until it is answered, plays nothing, and confirms every mark at once."""
 
     sends_digits = False
+    rate: e.LineRate = 8000
 
     def __init__(
         self,

@@ -46,7 +46,11 @@ def test_an_extra_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch)
 
 def test_settings_become_options() -> None:
     given = settings(
-        SIP_REGISTRAR="pbx.example.com", SIP_PASSWORD="secret", SIP_HEADERS="X-A,X-B", MAX_CALLS="3"
+        SIP_REGISTRAR="pbx.example.com",
+        SIP_PASSWORD="secret",
+        SIP_HEADERS="X-A,X-B",
+        MAX_CALLS="3",
+        SIP_CODECS="pcma,g722",
     )
     options = sip_options(given, listening("127.0.0.1:5060"))
     assert (options.registrar, options.password, options.user) == (
@@ -54,5 +58,6 @@ def test_settings_become_options() -> None:
         "secret",
         "agent",
     )
+    assert options.codecs == ("pcma", "g722")
     assert (options.headers, options.rtp_ports) == (("X-A", "X-B"), (20000, 20511))
     assert options.calls > 3  # the switchboard refuses, and counts it

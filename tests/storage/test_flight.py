@@ -24,7 +24,7 @@ from agent.drive.tasks import Tasks
 from agent.errors import Fate, StorageError
 from agent.storage import flight, flight_format
 from agent.storage.flight import FlightRecorder
-from agent.storage.flight_files import FlightFiles, salvage
+from agent.storage.flight_files import FlightFiles, line_rate, salvage
 from agent.storage.flight_format import CallerTrack, Draft
 from agent.storage.flight_reader import Entry, read_flight, recorded
 from agent.storage.numbers import number_hash
@@ -56,10 +56,10 @@ class Desk:
     def entries_so_far(self) -> list[Entry]:
         return self.entries() if (self.folder / "events.jsonl").exists() else []
 
-    def wav(self) -> tuple[list[int], list[int]]:
+    def wav(self, rate: int = RATE) -> tuple[list[int], list[int]]:
         """Left and right samples."""
         with wave.open(str(self.folder / "call.wav"), "rb") as file:
-            assert file.getparams()[:3] == (2, 2, RATE)
+            assert file.getparams()[:3] == (2, 2, rate)
             data = memoryview(file.readframes(file.getnframes())).cast("h")
         return list(data[0::2]), list(data[1::2])
 
@@ -313,6 +313,40 @@ async def test_after_a_crash_the_recording_can_still_be_made(make: Callable[...,
     assert caller == [*range(1, 161), *[0] * 80]
     assert agent == [*[0] * 160, *range(1, 81)]
     desk.recorder._closed = True
+
+
+@pytest.mark.parametrize("sound", [True, False])
+async def test_a_wide_band_call_is_recorded_at_its_lines_rate(
+    make: Callable[..., Desk], sound: bool
+) -> None:
+    desk = make(sound=sound)
+    frames = [e.LineAudio(tone(e.Pcm16k, 320)), e.LineAudio(tone(e.Pcm16k, 320, 321))]
+    said: list[e.AnyCommand] = [e.Play(tone(e.Pcm16k, 640))]
+    desk.recorder.record(0.0, e.CallStarted("c", 1.7e9, 0.0, "0.1.0", "a", "f", {}), [])
+    desk.recorder.record(0.5, e.LineStarted(1, rate=16000), said)
+    for n, frame in enumerate(frames):
+        desk.recorder.record(0.52 + 0.02 * n, frame, [])
+    desk.recorder.heard(0.6, tone(e.Pcm16k, 80))
+    desk.recorder.heard(0.605, tone(e.Pcm16k, 80, 81))
+    await desk.recorder.close()
+    _, started, *heard = desk.entries()
+    assert started.commands[0]["pcm"][0] == 640
+    assert [type(entry.event.pcm) for entry in heard if isinstance(entry.event, e.LineAudio)] == [
+        e.Pcm16k
+    ] * 2
+    assert all(entry.silenced is not sound for entry in heard)
+    if sound:
+        assert [entry.event for entry in heard] == frames
+        caller, agent = desk.wav(16000)
+        assert caller[8000:8640] == [*range(1, 641)]
+        assert agent[9600:9760] == [*range(1, 161)]
+
+
+def test_a_record_that_tells_of_no_line_is_of_8_khz(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    assert line_rate(events) == 8000
+    events.write_text('{"v":1,"t":0,"kind":"tick","do":[]}\n{"v":1,"t":1,"kind":"line_started","le')
+    assert line_rate(events) == 8000
 
 
 def test_salvaging_a_call_without_sound_makes_no_recording(tmp_path: Path) -> None:

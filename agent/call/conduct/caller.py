@@ -8,7 +8,6 @@ from agent import events as e
 from agent.call.conduct import hearing, hold, voice
 from agent.call.life import Phase, Timer
 from agent.call.turns import Agent
-from agent.events import Pcm8k
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 def line_audio(call: CallState, event: e.LineAudio, now: float) -> None:
     deaf = call.control.deaf
     # Who holds the call may play music: nobody speaks.
-    pcm = Pcm8k(len(event.pcm)) if call.control.line_held else event.pcm
+    pcm = type(event.pcm)(len(event.pcm)) if call.control.line_held else event.pcm
     voiced = call.uplink.feed(pcm, now, deaf=deaf)
     hearing.listen(call, pcm, now)
     if voiced and deaf:

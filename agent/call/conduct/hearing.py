@@ -9,12 +9,12 @@ from agent.call.conduct import voice
 from agent.call.life import Phase, Timer
 from agent.call.local_voice import Stop
 from agent.call.turns import Agent
-from agent.events import Pcm8k
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from agent.call.state import CallState, Handler
+    from agent.events import LinePcm
 
 UNDERSTOOD = frozenset(
     (e.CallerSaid, e.AgentSaid, e.ModelAudio, e.ToolCalled, e.ModelReady, e.Interrupted)
@@ -25,7 +25,7 @@ ECHO = 0.2
 """Seconds after our last sound in which a voice on the line may be its echo."""
 
 
-def listen(call: CallState, pcm: Pcm8k, now: float) -> None:
+def listen(call: CallState, pcm: LinePcm, now: float) -> None:
     """Take the line's next frame, which the meter has heard."""
     local, meter = call.local, call.uplink.meter
     if local.overheard.open:
@@ -104,7 +104,7 @@ def nobody_confirmed(call: CallState, now: float) -> None:
         call.timers[Timer.CONFIRM] = until
         return
     turn = call.turns.current
-    earliest = call.downlink.sent - round(local.options.back * Pcm8k.rate)
+    earliest = call.downlink.sent - round(local.options.back * call.downlink.kind.rate)
     word = max(local.stop.word, earliest, 0 if turn is None else turn.start)
     call.turns.again(*call.downlink.speak_on(word))
     local.stop = None

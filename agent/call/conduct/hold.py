@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from agent import events as e
 from agent.call.conduct import life, model
 from agent.call.life import Phase, Signal, Timer
-from agent.events import Pcm8k
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +77,7 @@ def line_held(call: CallState, event: e.LineHeld, now: float) -> None:
         if call.local.stop is not None:
             call.local.stop = None
             call.timers.pop(Timer.CONFIRM, None)
-            call.downlink.playout.release(Pcm8k(b""))
+            call.downlink.release()
         call.downlink.playout.detach(now)
         call.out.append(e.Clear())
     else:

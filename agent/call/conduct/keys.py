@@ -71,7 +71,7 @@ def press_what_is_due(call: CallState, now: float) -> None:
         return
     if not control.sends_digits:
         start = call.downlink.position
-        call.downlink.press(dial(control.to_press))
+        call.downlink.press(dial(control.to_press, call.downlink.kind))
         call.turns.own_line("(keys)", start, call.downlink.position)
         call.downlink.due_at = now
     elif call.downlink.playout.unplayed(now) == 0:

@@ -20,6 +20,7 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
         call.timers.pop(waiting, None)
     call.timers.setdefault(Timer.LIMIT, now + call.options.max_seconds)
     hold.line_over(call)
+    tune(call, e.LINE_PCM[event.rate])
     call.downlink.playout.attach(now)
     call.air.line_started(now)
     call.control.sends_digits = event.sends_digits
@@ -29,6 +30,17 @@ def line_started(call: CallState, event: e.LineStarted, now: float) -> None:
         call.leg.awaited(now)
         model.excuse_soon(call, now)
     tools.line_is_there(call, now)
+
+
+def tune(call: CallState, kind: type[e.LinePcm]) -> None:
+    """Whatever counts in samples, or looks at them, does so at the line's rate."""
+    stretched = call.downlink.line(kind)
+    if stretched > 1:
+        call.turns.stretch(stretched)
+        if call.control.consent_ends is not None:
+            call.control.consent_ends *= stretched
+    call.uplink.line(kind)
+    call.local.line(kind)
 
 
 def line_ended(call: CallState, event: e.LineEnded, now: float) -> None:

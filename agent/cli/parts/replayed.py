@@ -15,7 +15,7 @@ from agent.call.options import OwnLine, OwnLines
 from agent.call.replay import Replay, find_lines
 from agent.cli.parts.vectors import VectorWriter, opened
 from agent.errors import StorageError, UserError
-from agent.events import CallStarted, LineAudio, ModelAudio, Pcm8k, Pcm24k
+from agent.events import CallStarted, LineAudio, ModelAudio, Pcm24k
 from agent.server.lines import SHIPPED
 from agent.storage.flight_reader import Entry, read_flight, recorded
 
@@ -106,7 +106,7 @@ def _muted(entry: Entry) -> Entry:
     match entry.event:
         case LineAudio(pcm=pcm):
             return entry._replace(
-                event=LineAudio(Pcm8k(steady(loudness(pcm), pcm.samples))), silenced=True
+                event=LineAudio(type(pcm)(steady(loudness(pcm), pcm.samples))), silenced=True
             )
         case ModelAudio(pcm=pcm):
             return entry._replace(event=ModelAudio(Pcm24k(len(pcm))), silenced=True)

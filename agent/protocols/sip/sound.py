@@ -7,8 +7,15 @@ are derived: what was written, less what is still in the ring, has been played.
 from __future__ import annotations
 
 from collections import deque
+from typing import TYPE_CHECKING
 
-from agent.events import Pcm8k
+from agent.audio.resample import Downsample16to8, Upsample8to16
+from agent.events import Pcm8k, Pcm16k
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.events import LinePcm, LineRate
 
 FRAME = 0.02
 """Seconds of a packet (RFC 3551, section 4.2: 20 ms unless told otherwise)."""
@@ -96,6 +103,57 @@ class Spoken:
             self._flushing = False
 
 
+class Fit:
+    """Between a line, whose rate stays, and the streams of its call, whose codec may change in mid-call (RFC 3264, section 8.3.2).
+
+    As long as the codec is the one that the call was answered with, sound goes through as it is.
+
+    Args:
+        rate: the line's, Hz.
+    """
+
+    def __init__(self, rate: LineRate) -> None:
+        self.rate = rate
+        self._heard: Downsample16to8 | Upsample8to16 | None = None
+        self._spoken: Downsample16to8 | Upsample8to16 | None = None
+
+    def streams(self, heard: int, spoken: int) -> None:
+        """The streams are others; their rates in Hz, 0 for one that is not there."""
+        self._heard = _between(heard or self.rate, self.rate)
+        self._spoken = _between(self.rate, spoken or self.rate)
+
+    def hear(self, pcm: bytes) -> bytes:
+        """What was received, at the line's rate."""
+        return pcm if self._heard is None or not pcm else _through(self._heard, pcm)
+
+    def held(self, ring: int) -> int:
+        """Bytes of the line's that a ring holds with so many of its own."""
+        fits = self._spoken
+        if fits is None:
+            return ring
+        return 2 * (ring // 2 // fits.fir.up * fits.fir.down)
+
+    def speak(self, due: bytes, room: int, write: Callable[[bytes], int]) -> int:
+        """Write what is due to a ring that has `room` for so many bytes; returns how much of it that was."""
+        if self._spoken is None:
+            return write(due)
+        due = due[: self.held(room)]
+        write(_through(self._spoken, due))
+        return len(due)
+
+
+def _between(source: int, target: int) -> Downsample16to8 | Upsample8to16 | None:
+    if source == target:
+        return None
+    return Downsample16to8() if source > target else Upsample8to16()
+
+
+def _through(resampler: Downsample16to8 | Upsample8to16, pcm: bytes) -> bytes:
+    if isinstance(resampler, Downsample16to8):
+        return resampler.feed(Pcm16k(pcm))
+    return resampler.feed(Pcm8k(pcm))
+
+
 class Heard:
     """What the caller says: whole frames, without holes; and whether he is still there.
 
@@ -104,9 +162,12 @@ class Heard:
 
     Args:
         now: when the line began, seconds, monotonic.
+        kind: the line's sound.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, kind: type[LinePcm] = Pcm8k) -> None:
+        self._kind = kind
+        self._size = round(FRAME * kind.rate) * 2
         self._until = now  # until when the call has been given sound
         self._alive = now
         self._held = False
@@ -125,17 +186,17 @@ class Heard:
         """Whether nothing has come for so long that nobody can be there any more."""
         return not self._held and now - self._alive >= DEAD
 
-    def frames(self, pcm: bytes, now: float) -> list[Pcm8k]:
+    def frames(self, pcm: bytes, now: float) -> list[LinePcm]:
         """The frames that these samples complete; silence where none have come for a while."""
-        size = round(FRAME * Pcm8k.rate) * 2
+        kind, size = self._kind, self._size
         if pcm:
             self._until = self._alive = now
             pcm = self._rest + pcm
             whole = len(pcm) - len(pcm) % size
             self._rest = pcm[whole:]
-            return [Pcm8k(pcm[at : at + size]) for at in range(0, whole, size)]
+            return [kind(pcm[at : at + size]) for at in range(0, whole, size)]
         if now - self._until < GAP:
             return []
         missing = int((now - self._until - GAP) / FRAME) + 1
         self._until += missing * FRAME
-        return [Pcm8k(size)] * missing
+        return [kind(size)] * missing

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from agent.events import Pcm8k
-from agent.protocols.sip.sound import Heard, Spoken
+import numpy as np
+import pytest
+
+from agent.events import LineRate, Pcm8k, Pcm16k
+from agent.protocols.sip.sound import Fit, Heard, Spoken
 
 FRAME = bytes(320)
 
@@ -180,3 +183,56 @@ def test_who_holds_the_call_need_send_nothing() -> None:
     heard.hold(False, 500.0)
     assert not heard.dead(514.0)
     assert heard.dead(515.0)
+
+
+def test_the_frames_of_a_wide_band_line_are_20_ms_as_well() -> None:
+    heard = Heard(0.0, Pcm16k)
+    frames = heard.frames(bytes(640 * 2 + 100), 0.02)
+    assert [(type(frame), len(frame)) for frame in frames] == [(Pcm16k, 640)] * 2
+    assert heard.frames(b"", 0.13) == [Pcm16k(640)]
+
+
+# ---- another codec in mid-call
+
+
+def tone(seconds: float, rate: int) -> bytes:
+    times = np.arange(round(seconds * rate)) / rate
+    return np.round(9000 * np.sin(2 * np.pi * 1000 * times)).astype("<i2").tobytes()
+
+
+def level(pcm: bytes, rate: int) -> float:
+    """Peak of 1 kHz in there, but for its ends."""
+    sound = np.frombuffer(pcm, "<i2")[rate // 10 :][: rate // 10]
+    return float(np.abs(np.fft.rfft(sound))[100] * 2 / len(sound))
+
+
+def test_as_long_as_the_codec_stays_nothing_is_done() -> None:
+    fit = Fit(16000)
+    fit.streams(0, 0)
+    sound = tone(0.02, 16000)
+    assert fit.hear(sound) is sound
+    assert fit.held(641) == 641
+    ring = Ring(room=7)
+    assert fit.speak(sound, 7, ring.take) == 7
+
+
+@pytest.mark.parametrize(("line", "streams"), [(16000, 8000), (8000, 16000)])
+def test_a_line_keeps_its_rate_when_the_codec_changes(line: LineRate, streams: int) -> None:
+    fit, spoken, ring = Fit(line), Spoken(2 * 2 * line), Ring(room=960)
+    fit.streams(streams, streams)
+    sound = tone(0.3, streams)
+    heard = b"".join(fit.hear(sound[at : at + 100]) for at in range(0, len(sound), 100))
+    assert fit.hear(b"") == b""
+    assert len(heard) == 0.3 * 2 * line
+    assert level(heard, line) == pytest.approx(9000, rel=0.02)
+    spoken.play(tone(0.3, line))
+    spoken.mark("end")
+    passed: list[str] = []
+    while not passed:
+        held = fit.held(len(ring.held))
+        passed = spoken.played(held)
+        if due := spoken.due(held):
+            spoken.wrote(fit.speak(due, ring.room - len(ring.held), ring.take))
+        assert bool(passed) == (len(ring.heard) == 0.3 * 2 * streams)
+        ring.tick()
+    assert level(bytes(ring.heard), streams) == pytest.approx(9000, rel=0.02)
