@@ -212,6 +212,20 @@ def test_a_model_that_ends_the_call_without_a_word_is_waited_for_three_seconds()
     assert bench.ended("agent_hung_up")
 
 
+def test_a_model_that_is_gone_is_not_waited_for() -> None:
+    bench = talking()
+    bench.answer(1.0, "Goodbye.", complete=False)
+    bench.caller_talks(0.1)  # over it: as far as anybody knows, the model may still answer that
+    bench.run(0.1)
+    bench.tell(e.ToolCalled("1", "end_call", {}))
+    bench.tell(e.ToolFinished("1", "end_call", {}, e.EndAfterGoodbye()))
+    bench.tell(e.ModelEnded(Fate.RESUME, 1000, ""))
+    bench.run(0.8)
+    assert bench.ended(None)  # the goodbye is heard to its end
+    bench.run(0.2)
+    assert bench.ended("agent_hung_up")
+
+
 def test_turn_complete_that_never_comes_delays_the_hang_up_by_a_second() -> None:
     bench = talking()
     bench.tell(e.ToolCalled("1", "end_call", {}))

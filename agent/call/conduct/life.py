@@ -110,7 +110,8 @@ def model_gone(call: CallState) -> None:
         call.leg.give_up()
         call.out.append(e.CloseModel())
     call.uplink.close()
-    call.timers.pop(Timer.MOMENT, None)
+    for timer in (Timer.MOMENT, Timer.SPEAK):  # nobody has more to say
+        call.timers.pop(timer, None)
     if call.turns.move(Sign.GONE) is Agent.SPEAKING:
         call.downlink.end_utterance()
 
