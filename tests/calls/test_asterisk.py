@@ -160,15 +160,21 @@ async def test_a_barge_in_stops_the_voice(tmp_path: Path, full: bool) -> None:
     async with exchange(
         tmp_path, brain=lambda: BenchBrain(3.0, 0.4), conduct=conduct, ASTERISK_PASSWORD=PASSWORD
     ) as here:
-        for n in range(100 if full else 10):
+        wanted, n = (100 if full else 10), 0
+        while len(stopped) < wanted:
+            n += 1
+            assert n <= wanted * 1.1, "the machine is too slow for this"
             # The greeting has a shield of its own: what is interrupted is the first answer.
             said = (words(0.6), words(0.8, interrupt_after_s=0.5))
             report = await call(here, id=str(n), utterances=said, max_seconds=4.0)
             assert report.violations == []
-            (flush,) = report.flushes
-            assert flush.dropped > 0
             await here.record(row(here, str(n)))
             events = here.events(row(here, str(n)))
+            if not any(each["kind"] == "interrupted" for each in events):
+                assert report.flushes == []
+                continue  # he was late, and hung up before he came to it: another call
+            (flush,) = report.flushes
+            assert flush.dropped > 0
             clock = events[0]["clock"]
             (at,) = [clock + each["t"] for each in events if each["kind"] == "interrupted"]
             flushed.append(1000 * (flush.at - at))
