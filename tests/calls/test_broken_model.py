@@ -190,6 +190,17 @@ class Goodbye(BenchBrain):
         return brain.Heard(text, (*reply, brain.Call("end_call", {})))
 
 
+async def close_in_the_goodbye(here: Exchange, session: int, code: int) -> None:
+    """Break a session when its `end_call` is answered: all of the goodbye is sent then, and most of it is still to be heard."""
+
+    def ended() -> bool:
+        records = [each for each in here.gemini.stats().sessions if each.session == session]
+        return any(moment.what == "tool_result" for moment in records[0].moments)
+
+    await within(10.0, ended, f"session {session} does not end its call")
+    assert here.gemini.inject(faults.parse(f"close={code}"), session) == 1
+
+
 @pytest.mark.slow
 async def test_a_goodbye_is_heard_to_its_end_although_the_session_closes_in_it(
     tmp_path: Path,
@@ -200,16 +211,16 @@ async def test_a_goodbye_is_heard_to_its_end_although_the_session_closes_in_it(
         "manners": Manners(quiet_s=0.2, patience_s=0.6, hang_up_after_s=None),
         "max_seconds": 12.0,
     }
-    async with exchange(tmp_path, brain=lambda: Goodbye(1.0, 0.3)) as here:
-        calls = [
-            await placed(here, n, f"close={code}", (AgentSpeaks, 2), **how)
-            for n, code in enumerate(CODES)
-        ]
+    async with exchange(tmp_path, brain=lambda: Goodbye(2.0, 0.3)) as here:
+        calls = [await placed(here, n, **how) for n in range(len(CODES))]
+        await asyncio.gather(
+            *(close_in_the_goodbye(here, n + 1, code) for n, code in enumerate(CODES))
+        )
         for n, call in enumerate(calls):
             heard = await call
             assert heard.report.ended is Ended.AGENT_HUNG_UP, CODES[n]
             goodbye = heard.report.heard[-1]
-            assert goodbye.heard_ms >= 990, CODES[n]
+            assert goodbye.heard_ms >= 1990, CODES[n]
             assert heard.report.seconds < goodbye.end_s + 2.5, CODES[
                 n
             ]  # the model is waited for no more
