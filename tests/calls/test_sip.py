@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import wave
 from contextlib import asynccontextmanager
@@ -192,6 +193,23 @@ async def test_other_ways_to_offer_sound(tmp_path: Path, scenario: str) -> None:
         reason, events = await there.record()
         assert reason == "caller_hung_up"
         assert "caller_said" in kinds(events)  # the words were heard
+
+
+async def test_a_codec_that_changes_in_mid_call_leaves_the_line_as_it_is(tmp_path: Path) -> None:
+    """G.722, then G.711, then G.722: 16 kHz all along, the words in between are understood, and the answer to them is heard."""
+    async with office(tmp_path) as there:
+        await there.call("codec_change")
+        reason, events = await there.record()
+        assert reason == "caller_hung_up"
+        (started,) = [entry for entry in events if entry.get("kind") == "line_started"]
+        assert started["rate"] == 16000
+        frames = [entry for entry in events if entry.get("kind") == "line_audio"]
+        assert {entry["pcm"][2] for entry in frames} == {320}
+        assert frames[-1]["t"] - frames[0]["t"] == pytest.approx(0.02 * len(frames), abs=0.5)
+        said = [entry for entry in events if entry.get("kind") == "caller_said"]
+        assert re.fullmatch(r"\[speech [12]\.\d s\]", "".join(entry["text"] for entry in said))
+        played = [entry["t"] for entry in events if entry.get("kind") == "line_mark"]
+        assert max(played) > said[0]["t"]
 
 
 async def test_what_is_no_call(tmp_path: Path) -> None:
