@@ -79,7 +79,7 @@ ci:
 	$(MAKE) coverage
 
 # All branches of what is pure; nine tenths of everything, child processes counted.
-PURE_CALL := barge_in conduct/* control dead_air downlink heard_truth hops keypad life local_voice machine metrics \
+PURE_CALL := barge_in conduct/* control dead_air downlink heard_truth hops keypad life local_voice machine memory metrics \
 	model_leg options replay state tool_calls transcript turns uplink
 PURE := agent/protocols/*,agent/audio/*,agent/events.py,agent/errors.py
 comma := ,

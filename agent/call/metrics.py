@@ -54,6 +54,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         tools: tool calls that were answered.
         dead_air: seconds in which neither side was heard although it was the agent's turn, by cause.
         hops: each session that took the place of another, and what that cost the caller; the first 200.
+        forgotten: resumed sessions that had forgotten the call, and were left for one that was told it again.
         lost_sessions: sessions that ended by no wish of ours, by what that meant (`Fate`).
         prompt_tokens, response_tokens: as billed, summed over turns.
     """
@@ -70,6 +71,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     tools: int = 0
     dead_air: dict[str, float] = {}
     hops: list[Hop] = msgspec.field(default_factory=list)
+    forgotten: int = 0
     lost_sessions: dict[str, int] = msgspec.field(default_factory=dict)
     prompt_tokens: int = 0
     response_tokens: int = 0

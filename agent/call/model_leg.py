@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from agent.call.memory import Memory
 from agent.errors import Fate
 
 
@@ -117,6 +118,7 @@ class ModelLeg:
         hops: how often the session moved to a new connection by our own decision.
         losses: how often it was lost.
         excused: whether the caller was told, in this loss, that it takes a moment.
+        memory: whether the session remembers the call.
     """
 
     def __init__(self, options: LegOptions) -> None:
@@ -125,6 +127,7 @@ class ModelLeg:
         self.hops = 0
         self.losses = 0
         self.excused = False
+        self.memory = Memory()
         self._options = options
         self._plan = Plan(resume=False)
         self._resumable = False
@@ -187,6 +190,7 @@ class ModelLeg:
         self._move(Move.READY)
         self._attempts = self._setups = 0
         self._ready_at = now
+        self.memory.opened(resumed=self._plan.resume)
         self._ends_at = now + self._options.connection
         owed, self._owed = self._owed, False
         return owed
@@ -232,6 +236,10 @@ class ModelLeg:
         self._left(now)
         self._ends_at = None
         return self._plan
+
+    def forgot(self) -> None:
+        """The session has forgotten the call: no snapshot of it is worth anything."""
+        self.handle = ""
 
     def lost(self, fate: Fate, now: float, *, owed: bool) -> bool:
         """The session is gone; says whether another one will be tried (see `deadline`)."""

@@ -205,6 +205,8 @@ class Turns:
         """Apply one sign of the model; returns the state it was in."""
         before = self.state
         self.state = STATES[before, sign]
+        if sign is Sign.GONE:
+            self._early = ""  # the sound of these words will not come
         return before
 
     def reply_audio(self, now: float, start: int) -> Turn:
@@ -278,6 +280,11 @@ class Turns:
     def answered(self) -> bool:
         """Whether the agent has said anything at all."""
         return any(not turn.own for turn in self.all)
+
+    @property
+    def greeting(self) -> str:
+        """The agent's first words of the call."""
+        return next((turn.agent for turn in self.all if not turn.own), "")
 
     def speech_since(self) -> float | None:
         """When the caller began to say what is not answered yet; None where all is."""

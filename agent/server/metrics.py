@@ -94,6 +94,9 @@ class Metrics:
         self.ended_sessions = counter(
             "sessions_lost", "Sessions that ended by no wish of ours.", ["fate"]
         )
+        self.forgotten = counter(
+            "sessions_forgotten", "Resumed sessions that did not remember their call."
+        )
         self.silence_added = counter(
             "replacement_silence_seconds", "Silence that callers heard for it.", ["how"]
         )
@@ -154,6 +157,7 @@ class Metrics:
             self.dead_air.labels(cause).inc(seconds)
         for fate, count in metrics.lost_sessions.items():
             self.ended_sessions.labels(fate).inc(count)
+        self.forgotten.inc(metrics.forgotten)
         for hop in metrics.hops:
             how = "hop" if hop.planned else "recovery"
             self.replaced.labels(how).inc()

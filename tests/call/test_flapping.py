@@ -104,6 +104,18 @@ def test_a_caller_whose_first_session_does_not_come_is_told_in_time(disclosure: 
     assert bench.ended("model_lost")
 
 
+def test_a_service_that_refuses_while_it_rings_has_used_up_some_of_its_time() -> None:
+    bench = Bench()
+    bench.run(1.0)
+    bench.tell(e.ModelEnded(Fate.RESUME, None, "ConnectionRefusedError"))
+    bench.run(1.0)
+    bench.connect()
+    bench.run(2.1)
+    assert own_lines(bench) == [MOMENT.text]
+    bench.run(7.0)
+    assert own_lines(bench) == [MOMENT.text, TROUBLE.text]
+
+
 def test_a_first_session_that_comes_late_is_one_like_any_other() -> None:
     bench = Bench()
     bench.run(2.0)
@@ -134,3 +146,12 @@ def test_while_a_reply_is_heard_nobody_is_told_that_it_takes_a_moment() -> None:
     bench.tell(e.ModelReady(4.0))
     bench.run(3.0)
     assert own_lines(bench) == []
+
+
+def test_a_hop_that_cannot_wait_and_takes_long_is_talked_about_where_somebody_waits() -> None:
+    bench = talking()
+    bench.tell(e.ModelGoingAway(2.5))
+    bench.caller_talks(1.5)
+    bench.run(5.0)
+    assert len(bench.all(e.OpenModel)) == 2
+    assert own_lines(bench) == [MOMENT.text]

@@ -85,3 +85,31 @@ async def test_a_connection_that_is_only_half_there_is_noticed_within_ten_second
         assert crowd.unanswered() == []
         assert crowd.longest_wait() <= 10.0 + 3.0  # noticed, and then a new session
         assert set(crowd.written.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(90)
+async def test_a_resumed_session_that_has_forgotten_the_call_is_told_it_again(
+    tmp_path: Path,
+) -> None:
+    """No token is left of the snapshot, and the model would greet in the middle of the call."""
+    crowd = Crowd(calls=1, says=2)
+    lost = (faults.parse("connection-lost@heard2x1"), faults.parse("forgets"))
+    agent = {
+        "persona": "You are the front desk of Harbour Dental. " * 25
+    }  # ten seconds' tokens of it
+    async with exchange(
+        tmp_path, brain=crowd.brain, conduct=Conduct(), faults=lost, agent=agent
+    ) as here:
+        (call,) = await crowd.talk(here, 60.0)
+        assert (
+            here.opened == 3
+        )  # the one that was lost, the one that had forgotten, the one that was told
+        assert crowd.unanswered() == []
+        stats = here.gemini.stats()
+        assert (stats.utterances.missing, stats.utterances.answered_twice) == (0, 0)
+        assert stats.sessions[-1].resumed_from is None
+        assert await here.metric("pickup_sessions_forgotten_total") == 1
+        assert "told again" in here.log.getvalue()
+        # The greeting and two answers: nobody was greeted twice.
+        assert [round(part.heard_ms / 600) for part in call.report.heard] == [1, 2, 2]

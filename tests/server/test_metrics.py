@@ -41,6 +41,7 @@ def test_every_series_is_born_at_zero() -> None:
     for then in ("interrupted", "spoken_on"):
         wanted |= {f'pickup_local_voice_stops_total{{then="{then}"}}'}
     wanted |= {"pickup_short_words_sent_again_total", "pickup_local_voice_seconds_total"}
+    wanted |= {"pickup_sessions_forgotten_total"}
     wanted |= {"pickup_calls_started_total", "pickup_calls_active"}
     wanted |= {"pickup_barge_ins_total", "pickup_underruns_total"}
     wanted |= {"pickup_turn_latency_seconds_count", "pickup_turn_latency_seconds_sum"}
@@ -78,6 +79,7 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
         Hop(at=30.0, planned=False, ms=900.0, lost_ms=60.0, silence_ms=1500.0),
         Hop(at=60.0, planned=True, ms=400.0, lost_ms=0.0, silence_ms=0.0),
     ]
+    figures.forgotten = 1
     figures.session_lost(Fate.RESUME)
     figures.session_lost(Fate.RESUME)
     figures.session_lost(Fate.STEP_DOWN)
@@ -99,6 +101,7 @@ def test_a_call_that_has_ended_is_counted_with_its_figures() -> None:
     assert series['pickup_replacement_silence_seconds_total{how="recovery"}'] == 1.5
     assert series['pickup_replacement_seconds_total{how="hop"}'] == 0.8
     assert series['pickup_replacement_lost_seconds_total{how="recovery"}'] == 0.06
+    assert series["pickup_sessions_forgotten_total"] == 1
     assert series['pickup_local_voice_stops_total{then="interrupted"}'] == 3
     assert series['pickup_local_voice_stops_total{then="spoken_on"}'] == 2
     assert series["pickup_short_words_sent_again_total"] == 3

@@ -73,10 +73,6 @@ def prompt(call: CallState, words: str) -> None:
     call.uplink.say(e.SendText(words))
 
 
-def model_usage(call: CallState, event: e.ModelUsage, now: float) -> None:
-    call.metrics.bill(event)
-
-
 def model_handle(call: CallState, event: e.ModelHandle, now: float) -> None:
     if call.leg.snapshot(event.handle, event.resumable):
         call.turns.saved()
@@ -128,7 +124,10 @@ def look_after_model(call: CallState, now: float) -> None:
         life.close_with(call, call.own.trouble, "model_lost", now)
     elif call.leg.ends_soon(now) and call.leg.hop_due(now, call.quiet_since(now)):
         call.downlink.due_at = now
-        hop(call, now, owed=call.turns.owes_answer())
+        owed = call.turns.owes_answer()
+        hop(call, now, owed=owed)
+        if owed:
+            excuse_soon(call, now)
 
 
 def hop(call: CallState, now: float, *, owed: bool) -> None:
@@ -179,7 +178,6 @@ def tell_truth(call: CallState, now: float) -> None:
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     e.CallStarted: call_started,
     e.ModelReady: model_ready,
-    e.ModelUsage: model_usage,
     e.ModelHandle: model_handle,
     e.ModelGoingAway: model_going_away,
     e.ModelEnded: model_ended,

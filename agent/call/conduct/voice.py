@@ -36,10 +36,6 @@ def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
     life.answer(call, now)
 
 
-def agent_said(call: CallState, event: e.AgentSaid, now: float) -> None:
-    call.turns.agent_said(event.text)
-
-
 def generation_complete(call: CallState, event: e.GenerationComplete, now: float) -> None:
     if call.turns.move(Sign.GENERATED) is Agent.SPEAKING:
         call.downlink.end_utterance()
@@ -112,7 +108,6 @@ def safe(call: CallState, now: float) -> None:
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {
     e.ModelAudio: model_audio,
-    e.AgentSaid: agent_said,
     e.GenerationComplete: generation_complete,
     e.TurnComplete: turn_complete,
     e.Interrupted: interrupted,
