@@ -31,11 +31,11 @@ from agent.config.agent_parts import (
 from agent.config.agent_tools import Tool, ToolEntry
 from agent.config.hours import Hours, is_open
 from agent.config.shapes import (
-    Address,
     Line,
     Number,
     OneOrMore,
     Part,
+    Reached,
     Shape,
     Tag,
     TargetName,
@@ -94,9 +94,9 @@ class AgentFile(Part):
         ModelOptions, Shape("options of the model's session, such as `temperature: 0.7`")
     ] = ModelOptions()
     numbers: Annotated[
-        tuple[Address, ...],
+        tuple[Reached, ...],
         OneOrMore,
-        Shape("a list of the numbers and sip addresses that reach it"),
+        Shape("a list of the numbers, extensions and sip addresses that reach it"),
     ] = ()
     variables: Annotated[
         dict[Variable, Annotated[str, Field(max_length=500)] | None],

@@ -81,7 +81,7 @@ class AgentFiles:
     def for_number(self, number: str) -> AgentFile:
         """The agent that a number or address reaches.
 
-        The first whose `numbers` has it, else `default.yaml`, else the first that claims no number, else the first. A file that was
+        The first whose `numbers` has it, else who has its user at any domain, else who has anybody at its domain (`sip:*@DOMAIN`), else `default.yaml`, else the first that claims no number, else the first. A file that was
         put there broken is passed over, so that it costs no caller the others.
 
         Raises:
@@ -98,7 +98,8 @@ class AgentFiles:
                 raise next(iter(broken.values()))
             return self.get("default")  # which says that there is none
         plain = _plain(number)
-        names = (plain, plain.partition("@")[0])  # `sip:desk` is desk at any domain
+        user, _, domain = plain.partition("@")
+        names = (plain, user, f"*@{domain}")  # `sip:desk` is desk at any domain
         claimed = (
             agent
             for name in names
@@ -108,6 +109,12 @@ class AgentFiles:
         others = (agent for agent in agents.values() if not agent.numbers)
         first = next(iter(agents.values()))
         return next(claimed, None) or agents.get("default") or next(others, first)
+
+    def users(self) -> set[str]:
+        """The users of SIP addresses that agents claim at any domain, in small letters."""
+        agents, _ = self.readable()
+        named = (_plain(number) for agent in agents.values() for number in agent.numbers)
+        return {name for name in named if re.fullmatch(r"[a-z0-9._~+-]+", name)}
 
     def check(self) -> dict[str, AgentFile]:
         """All agents, where nothing is wrong with them: for a start at which somebody looks.

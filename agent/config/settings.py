@@ -438,7 +438,7 @@ class Settings(BaseSettings):
         str,
         AfterValidator(header_names),
         Field(description="SIP headers that fill an agent's variables (`X-Order-Id`: `order_id`)."),
-        Shape("at most 14 names of headers such as X-Order-Id,User-to-User"),
+        Shape("at most 13 names of headers such as X-Order-Id,User-to-User"),
     ] = ""
     sip_codecs: Annotated[
         str,

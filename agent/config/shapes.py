@@ -122,6 +122,17 @@ Address = Annotated[
     Field(pattern=f"^({_NUMBER}|{_SIP})$", max_length=200, json_schema_extra=_OR_INTEGER),
     Shape("a number such as +15551234567 (E.164) or an address such as sip:desk@example.com"),
 ]
+Reached = Annotated[
+    str,
+    Field(
+        pattern=f"^({_NUMBER}|[0-9*]{{1,6}}|{_SIP})$",
+        max_length=200,
+        json_schema_extra=_OR_INTEGER,
+    ),
+    Shape(
+        "a number such as +15551234567 (E.164), an extension such as 600, or sip:desk@example.com"
+    ),
+]
 Tag = Annotated[
     str,
     Field(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 SPARE = 8
 """Calls beyond MAX_CALLS that the library lets ring, so that the switchboard refuses them and counts that it does."""
+
+LEARN_EVERY = 10.0
+"""Seconds between looks for users whom agents' files name; calls for new ones are told by To until then."""
 
 TRIES = 20
 """Free ports that are looked at until one is free for UDP and TCP alike."""
@@ -97,6 +101,7 @@ class SipDoor:
         wakeups: the process's clock and schedule.
         failed: told of a task that failed.
         gone: told once when SIP is dead.
+        users: the users whom agents' files name, as they are now.
 
     Attributes:
         dead: whether the library can work no more in this process.
@@ -109,8 +114,10 @@ class SipDoor:
         wakeups: Wakeups,
         failed: Callable[[str, BaseException], None],
         gone: Callable[[], None],
+        users: Callable[[], set[str]],
     ) -> None:
         self._gone = gone
+        self._users = users
         self._settings = settings
         self._arrivals = arrivals
         self._wakeups = wakeups
@@ -130,6 +137,14 @@ class SipDoor:
             options, wakeups=self._wakeups, tasks=self._tasks, rings=self._rings, died=self._died
         )
         await self._stack.open()
+        await self._stack.know(self._users())
+        self._tasks.start("users", self._learn(self._stack))
+
+    async def _learn(self, stack: SipStack) -> None:
+        """Agents' files change while calls go on."""
+        while True:
+            await asyncio.sleep(LEARN_EVERY)
+            await stack.know(self._users())
 
     async def dial(self, uri: str, shown: str) -> SipLine:
         """See `SipStack.dial`; raises `CarrierRefused`."""
@@ -150,7 +165,7 @@ class SipDoor:
             account="",
             direction="inbound",
             from_number=address(invite.caller).number,
-            to_number=address(invite.called).number,
+            to_number=invite.called.number,
             brought=variables(invite.headers, self._headers),
         )
         line.sink = self._arrivals.arrive(caller, line)

@@ -11,6 +11,7 @@ import asyncio
 import faulthandler
 import logging
 import random
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,12 +27,12 @@ from baresip.errors import (
 from baresip.events import Event
 
 from agent.errors import CarrierRefused, UserError
-from agent.protocols.sip.address import Listening, target
+from agent.protocols.sip.address import Listening, address, called, target
 from agent.telephony.native_stderr import NativeStderr
 from agent.telephony.sip_line import Invite, SipLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from baresip.call import Call
     from baresip.events import StackEvent
@@ -50,11 +51,17 @@ MOST_CALLS = 256
 CODECS = {"g722": "g722/16000/1", "pcmu": "pcmu", "pcma": "pcma"}
 """What carries sound, by the name that a person writes, in the library's words (G.722: RFC 3551, section 4.5.2)."""
 
-OWN_HEADERS = ("To", "From")
+OWN_HEADERS = ("To", "From", "P-Called-Party-ID")
 """What the library does not tell by itself: who is called."""
+
+MOST_USERS = 200
+"""Users whose calls are told from each other by the Request-URI; those of more are told by other headers."""
 
 MOST_HEADERS = 16 - len(OWN_HEADERS)
 """Headers of an INVITE that may be asked for."""
+
+NO_VIDEO = "video_codecs=none"
+"""With video on offer the library would ask to change the session right after the answer."""
 
 REGISTER_SECONDS = 600
 AGAIN = (2.0, 120.0)
@@ -136,6 +143,8 @@ class SipStack:
         self._died = died
         self._stderr = NativeStderr()
         self._agents: dict[str, UserAgent] = {}
+        self._codecs = tuple(CODECS[name] for name in options.codecs)
+        self._users = {options.user.lower()}  # whose calls are anybody's, too
         self._lines: set[SipLine] = set()
 
     async def open(self) -> None:
@@ -154,7 +163,7 @@ class SipStack:
         try:
             await self._runtime.start(self._config())
             for transport in TRANSPORTS:
-                self._agents[transport] = await self._agent(transport)
+                self._agents[transport] = await self._agent(self._any_user(transport))
         except (BaresipError, ValueError) as error:
             raise UserError(f"SIP_LISTEN={where} cannot be used: {error}") from None
         log.info("SIP is listened for", where=where, registers=bool(options.registrar))
@@ -217,22 +226,45 @@ class SipStack:
             extra_config_text="\n".join(lines) + "\n",
         )
 
-    async def _agent(self, transport: str) -> UserAgent:
-        """Whoever takes calls by this transport, for any user; the first one registers."""
+    async def know(self, users: Iterable[str]) -> None:
+        """Tell calls for these users from each other by their Request-URI from now on.
+
+        The library tells of no Request-URI, but hands a call to the agent whose user that names.
+        """
+        for user in sorted(set(users) - self._users)[: MOST_USERS - len(self._users)]:
+            self._users.add(user)
+            for transport in TRANSPORTS:
+                account = Account(
+                    user=user,
+                    domain=self._options.listening.text,
+                    password="",
+                    reg_interval=0,
+                    transport="udp" if transport == "udp" else "tcp",
+                    audio_codecs=self._codecs,
+                    extra_params=(NO_VIDEO,),
+                )
+                try:
+                    await self._agent(account, user)
+                except (BaresipError, ValueError) as error:
+                    log.warning("a user's calls are told by To only", why=type(error).__name__)
+
+    def _any_user(self, transport: str) -> Account:
+        """Takes calls for whomever; the first one registers."""
         options = self._options
         registers = bool(options.registrar) and transport == TRANSPORTS[0]
-        account = Account(
+        return Account(
             user=options.user,
             domain=options.registrar or options.listening.text,
             password=options.password,
             reg_interval=REGISTER_SECONDS if registers else 0,
             transport="udp" if transport == "udp" else "tcp",
-            audio_codecs=tuple(CODECS[name] for name in options.codecs),
-            # With video on offer the library would ask to change the session right after the answer.
-            extra_params=("catchall=yes", "video_codecs=none"),
+            audio_codecs=self._codecs,
+            extra_params=("catchall=yes", NO_VIDEO),
         )
+
+    async def _agent(self, account: Account, user: str = "") -> UserAgent:
         agent = await UserAgent.create(self._runtime, account, transfer_policy="reject")
-        agent.on_incoming(self._rang)
+        agent.on_incoming(partial(self._rang, user))
         return agent
 
     async def dial(self, uri: str, shown: str = "") -> SipLine:
@@ -257,18 +289,18 @@ class SipStack:
             raise _not_placed(error) from None
         finally:
             agent.off(saw)
-        invite = Invite(call_id=call.call_id or "", caller=uri, called=uri, headers={})
+        invite = Invite(call_id=call.call_id or "", caller=uri, called=address(uri), headers={})
         line = self._line(call, invite)
         for event in early:
             call._on_stack_event(event)
         return line
 
-    def _rang(self, call: Call) -> None:
+    def _rang(self, user: str, call: Call) -> None:
         headers = {name.lower(): value for name, value in call.headers.items()}
         invite = Invite(
             call_id=call.call_id or "",
-            caller=headers.pop("from", call.peer or ""),
-            called=headers.pop("to", ""),
+            caller=headers.get("from", call.peer or ""),
+            called=called(headers, user, self._options.listening.host),
             headers=headers,
         )
         self._rings(self._line(call, invite))

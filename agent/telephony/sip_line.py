@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
     from agent.events import LineCommand, LineEvent, LineRate, TransferOutcome
+    from agent.protocols.sip.address import Address
 
 log = structlog.get_logger()
 
@@ -63,13 +64,14 @@ class Invite(NamedTuple):
 
     Attributes:
         call_id: the dialog's (RFC 3261, section 8.1.1.4).
-        caller, called: the headers From and To.
+        caller: the header From.
+        called: whom the call is for.
         headers: those that may be read, by lower-case name.
     """
 
     call_id: str
     caller: str
-    called: str
+    called: Address
     headers: Mapping[str, str]
 
 

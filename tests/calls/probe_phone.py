@@ -158,21 +158,29 @@ class ProbePhone:
         return self.final(seconds)
 
     def call(
-        self, password: str | None = None, *, wrong_port: bool = False, seconds: float = 10.0
+        self,
+        password: str | None = None,
+        *,
+        called: str = "agent",
+        more: str = "",
+        wrong_port: bool = False,
+        seconds: float = 10.0,
     ) -> int:
         """Place a call; answers one challenge where there is a password.
 
         Args:
+            called: user of the Request-URI; To is the agent.
+            more: headers.
             wrong_port: name a port in the SDP from which nothing is sent.
         """
         self.call_id, self.tag, self.to_tag = secrets.token_hex(8), secrets.token_hex(4), ""
-        self.routes, self.target = "", f"sip:agent@{self.server[0]}:{self.server[1]}"
+        self.routes, self.target = "", f"sip:{called}@{self.server[0]}:{self.server[1]}"
         address, port = (self.other if wrong_port else self.rtp).getsockname()
         sdp = (
             f"v=0\r\no=- 1 1 IN IP4 {address}\r\ns=-\r\nc=IN IP4 {address}\r\nt=0 0\r\n"
             f"m=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\na=ptime:20\r\n"
         )
-        branch = self.send("INVITE", sdp)
+        branch = self.send("INVITE", sdp, more)
         status = self.final(seconds)
         if status == 407 and password is not None:
             self.send("ACK", branch=branch)
@@ -180,7 +188,7 @@ class ProbePhone:
                 self.last.headers["proxy-authenticate"], "INVITE", self.target, self.user, password
             )
             self.said = said
-            branch = self.send("INVITE", sdp, f"Proxy-Authorization: {said}\r\n")
+            branch = self.send("INVITE", sdp, f"{more}Proxy-Authorization: {said}\r\n")
             status = self.final(seconds)
         self.to_tag = self.last.headers.get("to", "").partition("tag=")[2] if status else ""
         if 200 <= status < 300:

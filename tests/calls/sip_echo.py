@@ -24,7 +24,7 @@ FRAME = 320  # 20 ms of 16 bit at 8 kHz
 
 
 async def echo(call: Call) -> None:
-    print("call begun", flush=True)
+    print("call begun for", call.headers.get("P-Called-Party-ID"), flush=True)
     hung_up: set[asyncio.Task[None]] = set()
 
     def key(dtmf: DigitEvent) -> None:
@@ -50,6 +50,7 @@ async def main(address: str, port: str) -> None:
             net_interface=address,
             max_concurrent_calls=50,
             rtp_timeout=30,
+            expose_headers=("P-Called-Party-ID",),
             extra_config_text=f"sip_listen {address}:{port}\nsip_transports udp,tcp\n"
             "rtp_ports 20000-20511\naudio_jitter_buffer_type fixed\naudio_jitter_buffer_ms 40-200\n"
             "call_hold_other_calls no\n",

@@ -101,12 +101,7 @@ async def callee(
     """
     if not (folder / "speech.ulaw").exists():
         sounds(folder)
-    text = (SCENARIOS / f"{scenario}.xml").read_text()
-    for usual, instead in (says or {}).items():
-        assert usual in text
-        text = text.replace(usual, instead)
-    path = folder / f"{scenario}.xml"
-    path.write_text(text)
+    path = told(folder, scenario, says or {})
     port, media = free_ports("127.0.0.1", 2)
     async with Owner() as owner:
         words = (
@@ -118,6 +113,17 @@ async def callee(
             assert not done.done(), await done
             await asyncio.sleep(0.02)
         yield Callee(f"127.0.0.1:{port}", done)
+
+
+def told(folder: Path, scenario: str, says: Mapping[str, str]) -> Path:
+    """A scenario of ours in other words, where it has some."""
+    text = (SCENARIOS / f"{scenario}.xml").read_text()
+    for usual, instead in says.items():
+        assert usual in text
+        text = text.replace(usual, instead)
+    path = folder / f"{scenario}.xml"
+    path.write_text(text)
+    return path
 
 
 def bound(port: int) -> bool:
@@ -137,6 +143,7 @@ async def sipp(
     *more: str,
     service: str = "desk",
     host: str = "127.0.0.1",
+    says: Mapping[str, str] | None = None,
     seconds: float = 40.0,
 ) -> Verdict:
     """Run a scenario.
@@ -148,13 +155,14 @@ async def sipp(
         more: further arguments, such as `-t t1`.
         service: the user that is called.
         host: our own address.
+        says: as for `callee`.
         seconds: how long it may take.
     """
     if not (folder / "speech.ulaw").exists():
         sounds(folder)
     port, media = free_ports(host, 2)
     words = (
-        *("sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), where, "-s", service),
+        *("sipp", "-sf", str(told(folder, scenario, says or {})), where, "-s", service),
         *("-i", host, "-mi", host, "-p", str(port), "-mp", str(media)),
     )
     return await _run(folder, scenario, words, more, seconds)
@@ -180,5 +188,5 @@ async def _run(
             process.kill()
             await process.wait()
     errors = folder / f"{scenario}.err"
-    told = out.decode(errors="replace") + (errors.read_text() if errors.exists() else "")
-    return Verdict(process.returncode == 0, told[-6000:])
+    screen = out.decode(errors="replace") + (errors.read_text() if errors.exists() else "")
+    return Verdict(process.returncode == 0, screen[-6000:])

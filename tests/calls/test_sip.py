@@ -168,6 +168,32 @@ async def test_keys_come_by_info_too_and_a_session_may_be_refreshed(tmp_path: Pa
         assert (reason, digits(events)) == ("caller_hung_up", "576")
 
 
+@pytest.mark.parametrize(
+    ("called", "party", "answers"),
+    [
+        ("600", "", "Six"),  # forwarded: To is who was dialled first
+        ("sales", "", "Test"),  # Sales answers at its own domain only
+        ("x-7f", "<sip:anybody@sales.example>", "Sales"),
+        ("x-7f", "", "First"),  # told by nothing else than To
+    ],
+)
+async def test_whom_a_forwarded_call_reaches(
+    tmp_path: Path, called: str, party: str, answers: str
+) -> None:
+    agents = tmp_path / "agents"
+    agents.mkdir()
+    for name, number in (("Six", "600"), ("Sales", "sip:*@sales.example"), ("First", "sip:first")):
+        text = f"name: {name}\npersona: You answer.\ndisclosure: false\nnumbers: ['{number}']\n"
+        (agents / f"{name.lower()}.yaml").write_text(text)
+    to = "To: <sip:[service]@[remote_ip]:[remote_port]>"
+    dialled = f"To: <sip:{'first' if answers == 'First' else 'nobody'}@example.com>"
+    says = {to: dialled} | ({"X-Order-Id: A-17": f"P-Called-Party-ID: {party}"} if party else {})
+    async with office(tmp_path) as there:
+        await there.call("short", service=called, says=says)
+        _, events = await there.record()
+        assert events[0]["agent"] == answers
+
+
 TRANSFERS = {"tools": ["end_call", "transfer_call"], "transfer": {"sales": "sip:sales@127.0.0.1"}}
 PUT_THROUGH = Call("transfer_call", {"target": "sales"})
 

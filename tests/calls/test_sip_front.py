@@ -161,6 +161,18 @@ def test_a_call_with_the_right_password_completes_and_is_heard(lab: Lab, phone: 
     within(3.0, lambda: lab.log.read_text().count("call ended") == before + 1)
 
 
+def test_the_agent_is_told_whom_the_call_is_for_by_the_front_alone(
+    lab: Lab, phone: ProbePhone
+) -> None:
+    said = "P-Called-Party-ID: <sip:somebody@else.example>\r\n"
+    assert phone.call(PASSWORD, called="sales", more=said) == 200
+    assert phone.hang_up() == 200
+    told = lab.log.read_text().splitlines()
+    assert [line for line in told if "call begun" in line][-1] == (
+        "call begun for <sip:sales@{}:{}>".format(*lab.outside)
+    )
+
+
 def test_sipp_agrees(lab: Lab, tmp_path: Path) -> None:
     before = lab.calls()
     scenario = ("-sf", str(SIPP / "front_call.xml"), "-s", "agent", "-au", "phone7", "-ap")

@@ -101,6 +101,7 @@ class TestNumbers:
             ("anna", "[+15550000001, 'sip:Desk@Example.com']"),
             ("bert", "+15550000002"),
             ("carl", "[]"),
+            ("dora", "['sip:*@Dora.example', 600, 'sip:night+1']"),
         ):
             text = MINIMAL.replace("Desk", name) + f"numbers: {numbers}\n"
             save(tmp_path / f"{name}.yaml", text, 1)
@@ -113,6 +114,11 @@ class TestNumbers:
             ("+15550000002", "bert"),
             ("sip:desk@example.com:5060;transport=tls", "anna"),
             ("sips:desk@example.com?x=y", "anna"),
+            ("sip:anybody@dora.example", "dora"),
+            ("sip:desk@dora.example", "dora"),
+            ("sip:600@10.0.0.1", "dora"),
+            ("600", "dora"),
+            ("sip:NIGHT+1@10.0.0.1:5070", "dora"),
             ("+15550000003", "carl"),  # claimed by nobody: the first that claims nothing
             ("", "carl"),
         ],
@@ -121,6 +127,9 @@ class TestNumbers:
         self, files: AgentFiles, number: str, name: str
     ) -> None:
         assert files.for_number(number).name == name
+
+    def test_users_are_those_that_are_claimed_at_any_domain(self, files: AgentFiles) -> None:
+        assert files.users() == {"+15550000001", "+15550000002", "600", "night+1"}
 
     def test_default_answers_what_nobody_claims(self, files: AgentFiles) -> None:
         save(files.folder / "default.yaml", MINIMAL, 1)

@@ -84,6 +84,26 @@ def callee(text: str) -> str | None:
     return spelled
 
 
+CALLED_PARTY = "p-called-party-id"
+"""Whom a call is for, where a proxy has changed the Request-URI to where that one is registered (RFC 7315, section 4.2)."""
+
+
+def called(headers: Mapping[str, str], user: str, host: str) -> Address:
+    """Whom a call is for: To tells who was dialled first, which is somebody else where the call was forwarded (RFC 3261, section 8.2.2.1).
+
+    Args:
+        headers: of the INVITE, by lower-case name.
+        user: of its Request-URI; empty where that is not known, or is only where we are registered.
+        host: where that user is.
+    """
+    named = address(headers.get(CALLED_PARTY, ""))
+    if named != Address("", ""):
+        return named
+    dialled = address(headers.get("to", ""))
+    moved = user and dialled.user.lower() != user.lower()
+    return Address(user, host) if moved else dialled
+
+
 def target(number: str, beside: str) -> str:
     """Where a number or an address is called: a number at the same host as the address `beside`."""
     if number.lower().startswith(("sip:", "sips:")):

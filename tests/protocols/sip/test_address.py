@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.protocols.sip.address import address, callee, listening, target, variables
+from agent.protocols.sip.address import address, called, callee, listening, target, variables
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,27 @@ def test_how_somebody_is_called(text: str, number: str) -> None:
 
 def test_a_stranger_s_address_is_cut() -> None:
     assert len(address("sip:" + "a" * 10_000 + "@example.com").number) < 1000
+
+
+@pytest.mark.parametrize(
+    ("headers", "user", "number"),
+    [
+        ({"to": "<sip:desk@pbx.example>"}, "", "sip:desk@pbx.example"),
+        ({"to": "<sip:DESK@pbx.example>"}, "desk", "sip:DESK@pbx.example"),
+        ({"to": "<sip:first@pbx.example>"}, "600", "sip:600@10.0.0.1"),
+        ({"to": "<sip:first@pbx.example>"}, "+15551234567", "+15551234567"),
+        ({}, "600", "sip:600@10.0.0.1"),
+        (
+            {"to": "<sip:first@pbx.example>", "p-called-party-id": "<sip:sales@pbx.example>"},
+            "600",
+            "sip:sales@pbx.example",
+        ),
+        ({"to": "<sip:first@pbx.example>", "p-called-party-id": "?"}, "600", "sip:600@10.0.0.1"),
+        ({}, "", ""),
+    ],
+)
+def test_whom_a_call_is_for(headers: dict[str, str], user: str, number: str) -> None:
+    assert called(headers, user, "10.0.0.1").number == number
 
 
 @pytest.mark.parametrize(
