@@ -150,6 +150,7 @@ class Building:
             refusals = Refusals(wiring.lines, wiring.agent_for, wakeups, settings.spoken_refusals)
             self._arrivals = arrivals = Arrivals(board, refusals, Tasks("arrivals", _failed))
             sip = SipDoor(settings, arrivals, wakeups, _failed, self._sip_gone, self.agents.users)
+            board.metrics.registered.set_function(lambda: float(sip.registered))
             outbound = Outbound(wiring, board, stores, instance, self.public_url, warm)
             if settings.sip_listen is not None:
                 outbound.by_sip = SipCalls(sip.dial, arrivals, trunk(settings))

@@ -123,6 +123,12 @@ class Metrics:
             registry=self.registry,
         )
         gauge.set_function(lambda: float(active()))
+        self.registered = Gauge(
+            "sip_registered",
+            "Whether SIP_REGISTRAR knows us: 1, else 0.",
+            namespace="pickup",
+            registry=self.registry,
+        )
         for reason in END_REASONS:
             self.ended.labels(reason)
         for why in REFUSALS:

@@ -126,6 +126,11 @@ class SipDoor:
         self._stack: SipStack | None = None
         self.dead = False
 
+    @property
+    def registered(self) -> bool:
+        """Whether a registrar knows us."""
+        return self._stack is not None and self._stack.registered
+
     async def open(self) -> None:
         """Take calls from now on, where the settings say so; raises `UserError` where the port cannot be had."""
         if self._settings.sip_listen is None:

@@ -28,6 +28,7 @@ from baresip.events import Event
 
 from agent.errors import CarrierRefused, UserError
 from agent.protocols.sip.address import Listening, address, called, target
+from agent.protocols.sip.endings import status_of
 from agent.telephony.native_stderr import NativeStderr
 from agent.telephony.sip_line import Invite, SipLine
 
@@ -63,7 +64,9 @@ MOST_HEADERS = 16 - len(OWN_HEADERS)
 NO_VIDEO = "video_codecs=none"
 """With video on offer the library would ask to change the session right after the answer."""
 
-REGISTER_SECONDS = 600
+REGISTER_SECONDS = 300
+"""How long a registrar is asked to know us: one that forgot us is asked again within that time."""
+
 AGAIN = (2.0, 120.0)
 """Seconds from one vain registration to the next: doubled from the first to the second, each time a random half of it or more."""
 
@@ -123,6 +126,9 @@ class SipStack:
         tasks: owner of all that the calls and the registration do.
         rings: told of each call that comes in.
         died: told once when the library can no longer work: only a new process can.
+
+    Attributes:
+        registered: whether the registrar knows us, as far as we know.
     """
 
     def __init__(
@@ -146,6 +152,7 @@ class SipStack:
         self._codecs = tuple(CODECS[name] for name in options.codecs)
         self._users = {options.user.lower()}  # whose calls are anybody's, too
         self._lines: set[SipLine] = set()
+        self.registered = False
 
     async def open(self) -> None:
         """Listen.
@@ -169,7 +176,8 @@ class SipStack:
         log.info("SIP is listened for", where=where, registers=bool(options.registrar))
         self._tasks.start("pulse", self._feel_pulse())
         if options.registrar:
-            self._tasks.start("registration", self._stay_registered())
+            agent = await self._agent(self._registered_user())
+            self._tasks.start("registration", self._stay_registered(agent))
 
     async def close(self) -> None:
         """Hang up what is left and let go of the port."""
@@ -249,17 +257,28 @@ class SipStack:
                     log.warning("a user's calls are told by To only", why=type(error).__name__)
 
     def _any_user(self, transport: str) -> Account:
-        """Takes calls for whomever; the first one registers."""
+        """Takes calls for whomever, and places ours."""
         options = self._options
-        registers = bool(options.registrar) and transport == TRANSPORTS[0]
         return Account(
             user=options.user,
             domain=options.registrar or options.listening.text,
             password=options.password,
-            reg_interval=REGISTER_SECONDS if registers else 0,
+            reg_interval=0,
             transport="udp" if transport == "udp" else "tcp",
             audio_codecs=self._codecs,
             extra_params=("catchall=yes", NO_VIDEO),
+        )
+
+    def _registered_user(self) -> Account:
+        """Registers, and takes calls that come by that: one that registers catches no others."""
+        options = self._options
+        return Account(
+            user=options.user,
+            domain=options.registrar,
+            password=options.password,
+            reg_interval=REGISTER_SECONDS,
+            audio_codecs=self._codecs,
+            extra_params=(NO_VIDEO,),
         )
 
     async def _agent(self, account: Account, user: str = "") -> UserAgent:
@@ -313,28 +332,30 @@ class SipStack:
 
     # ---- registration
 
-    async def _stay_registered(self) -> None:
+    async def _stay_registered(self, agent: UserAgent) -> None:
         """Be known to the registrar; while it is not there, ask again, and say so once."""
-        agent, wait, told = self._agents[TRANSPORTS[0]], AGAIN[0], False
-        lost = asyncio.Event()
+        wait, told = AGAIN[0], False
+        lost: asyncio.Queue[str] = asyncio.Queue(
+            1
+        )  # why; a second one while it is full says nothing new
 
         def happened(event: StackEvent) -> None:
-            if event.event is Event.REGISTER_FAIL:
-                lost.set()
+            if event.event is Event.REGISTER_FAIL and self.registered and lost.empty():
+                lost.put_nowait(event.text or "")
 
         agent.on(happened)
         while True:
-            lost.clear()
             try:
                 await agent.register()
             except RegistrationError as error:
-                if not told:
-                    told = True
-                    why = error.status or "no answer"
-                    log.warning("not registered: calls go on, and it is tried again", why=why)
-                await asyncio.sleep(wait * random.uniform(0.5, 1))
-                wait = min(2 * wait, AGAIN[1])
+                why = error.status or "no answer"
             else:
                 log.info("registered")
-                wait, told = AGAIN[0], False
-                await lost.wait()
+                self.registered, wait, told = True, AGAIN[0], False
+                why = status_of(await lost.get()) or "no answer"
+                self.registered = False
+            if not told:
+                told = True
+                log.warning("not registered: calls go on, and it is tried again", why=why)
+            await asyncio.sleep(wait * random.uniform(0.5, 1))
+            wait = min(2 * wait, AGAIN[1])

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp import test_utils, web
 
 from agent.cli import main
 from agent.cli.parts import checks_sip
@@ -73,6 +75,38 @@ def test_the_doctor_looks_only_where_a_firewall_is_promised() -> None:
     assert [check.name for check in sip_checks(Settings.load(SIP))] == ["sip firewall"]
     assert sip_checks(Settings.load({**SIP, "SIP_PROTECTION": "front"})) == ()
     assert sip_checks(Settings.load({"SIP_PROTECTION": "firewall"})) == ()
+
+
+@pytest.mark.parametrize(
+    ("metrics", "verdict", "told"),
+    [
+        ("pickup_sip_registered 1.0\n", "ok", "knows the server"),
+        ("x 1\npickup_sip_registered 0.0\n", "fail", "does not know"),
+        ("nothing of ours\n", "skip", "no server runs here"),
+        (None, "skip", "no server runs here"),
+    ],
+)
+async def test_the_doctor_asks_the_server_whether_it_is_registered(
+    tmp_path: Path, metrics: str | None, verdict: str, told: str
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        return web.Response(text=metrics)
+
+    app = web.Application()
+    app.router.add_get("/metrics", answer)
+
+    async with test_utils.TestServer(app) as server, aiohttp.ClientSession() as http:
+        port = str(server.port)
+        if metrics is None:
+            await server.close()
+        settings = Settings.load(
+            {"SIP_LISTEN": "127.0.0.1:0", "SIP_REGISTRAR": "pbx.example", "PORT": port}
+        )
+        (check,) = sip_checks(settings)
+        found = await check.look(Patient(settings, tmp_path, http, lambda: 0.0))
+    assert (check.name, found.verdict) == ("sip registrar", verdict)
+    assert told in found.text
+    assert bool(found.mend) == (verdict == "fail")
 
 
 async def test_without_nft_the_doctor_says_so(

@@ -101,7 +101,7 @@ class TestNumbers:
             ("anna", "[+15550000001, 'sip:Desk@Example.com']"),
             ("bert", "+15550000002"),
             ("carl", "[]"),
-            ("dora", "['sip:*@Dora.example', 600, 'sip:night+1']"),
+            ("dora", "['sip:*@Dora.example', 600, 'sip:night-1']"),
         ):
             text = MINIMAL.replace("Desk", name) + f"numbers: {numbers}\n"
             save(tmp_path / f"{name}.yaml", text, 1)
@@ -118,7 +118,7 @@ class TestNumbers:
             ("sip:desk@dora.example", "dora"),
             ("sip:600@10.0.0.1", "dora"),
             ("600", "dora"),
-            ("sip:NIGHT+1@10.0.0.1:5070", "dora"),
+            ("sip:NIGHT-1@10.0.0.1:5070", "dora"),
             ("+15550000003", "carl"),  # claimed by nobody: the first that claims nothing
             ("", "carl"),
         ],
@@ -129,7 +129,7 @@ class TestNumbers:
         assert files.for_number(number).name == name
 
     def test_users_are_those_that_are_claimed_at_any_domain(self, files: AgentFiles) -> None:
-        assert files.users() == {"+15550000001", "+15550000002", "600", "night+1"}
+        assert files.users() == {"+15550000001", "+15550000002", "600", "night-1"}
 
     def test_default_answers_what_nobody_claims(self, files: AgentFiles) -> None:
         save(files.folder / "default.yaml", MINIMAL, 1)
@@ -176,7 +176,7 @@ class TestNumbers:
         assert claimed_twice(agents) == [("carl", 1, "anna")]
 
     def test_a_start_at_which_somebody_looks_is_told(self, files: AgentFiles) -> None:
-        assert list(files.check()) == ["anna", "bert", "carl"]
+        assert list(files.check()) == ["anna", "bert", "carl", "dora"]
         save(files.folder / "carl.yaml", MINIMAL + "numbers: +15550000002\n", 2)
         with pytest.raises(UserError, match=r"carl.yaml: numbers\[0\] is claimed by bert.yaml too"):
             files.check()

@@ -162,7 +162,7 @@ TOOL = f"{MINIMAL}tools:\n  - end_call\n  - http:\n      name: find\n      descr
         (f"{MINIMAL}limits: 5\n", "3: limits should be what one call may take"),
         (f"{MINIMAL}model_options: {{thinking_level: HIHG}}\n", "3: model_options.thinking_level "),
         (f"{MINIMAL}numbers: [+49, +15551234567]\n", "3: numbers[0] should be a number such as"),
-        (f"{MINIMAL}numbers: 555\n", "3: numbers should be a number such as +15551234567"),
+        (f"{MINIMAL}numbers: 5551234\n", "3: numbers should be a number such as +15551234567"),
         (f"{MINIMAL}variables: {{Name: x}}\n", "3: variables.Name should be called by a name of"),
         (f"{MINIMAL}timezone: Berlin\n", "3: timezone should be a time zone such as"),
         (f"{MINIMAL}timezone: Europe\n", "3: timezone should be a time zone such as"),

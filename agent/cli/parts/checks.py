@@ -215,16 +215,22 @@ async def port(patient: Patient) -> Finding:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, number))
     except OSError as error:
-        if await _is_ours(patient, host, number):
+        if await _is_ours(patient):
             return good(f"a server of ours listens on {where}")
         return bad(f"{where}: {error.strerror}", "set HOST or PORT, or end what listens there")
     return good(f"{where} is free")
 
 
-async def _is_ours(patient: Patient, host: str, number: int) -> bool:
-    nearby = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+def nearby(settings: Settings) -> str:
+    """The origin at which a server of these settings answers on this machine."""
+    host = settings.host
+    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{name}:{settings.port}"
+
+
+async def _is_ours(patient: Patient) -> bool:
     try:
-        async with patient.http.get(f"http://{nearby}:{number}/livez") as answer:
+        async with patient.http.get(f"{nearby(patient.settings)}/livez") as answer:
             return answer.status == 200 and (await answer.text()).strip() == "ok"
     except (aiohttp.ClientError, OSError, ValueError):
         return False

@@ -1,12 +1,15 @@
-"""What `pickup doctor` looks at where `SIP_PROTECTION=firewall`: that the rules of `pickup sip firewall` are loaded."""
+"""What `pickup doctor` looks at where SIP is on: that the rules of `pickup sip firewall` are loaded, that the registrar knows us."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import TYPE_CHECKING
 
-from agent.cli.parts.checks import Check, Finding, Patient, bad, doubtful, good
+import aiohttp
+
+from agent.cli.parts.checks import Check, Finding, Patient, bad, doubtful, good, nearby, skipped
 from agent.cli.parts.firewall import TABLE, holes, peers_of
 from agent.cli.sip import doors
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from agent.config.settings import Settings
 
 NFT = ("nft", "-j", "list", "table", "inet", TABLE)
+REGISTERED = re.compile(r"(?m)^pickup_sip_registered (\S+)$")
 LOAD = "load them as root: `pickup sip firewall --peer NETWORK | nft -f -`"
 
 
@@ -55,8 +59,30 @@ def judge(settings: Settings, status: int, out: str, err: str) -> Finding:
     )
 
 
+async def registrar(patient: Patient) -> Finding:
+    """The server that runs here is registered."""
+    try:
+        async with patient.http.get(f"{nearby(patient.settings)}/metrics") as answer:
+            known = REGISTERED.search(await answer.text())
+    except (aiohttp.ClientError, OSError, ValueError):
+        known = None
+    if known is None:
+        return skipped("no server runs here that could be registered")
+    where = f"SIP_REGISTRAR={patient.settings.sip_registrar}"
+    if float(known[1]) == 0:
+        return bad(
+            f"{where} does not know the server that runs here",
+            "check SIP_REGISTRAR, SIP_USER and SIP_PASSWORD: the server's log has the answer that it got",
+        )
+    return good(f"{where} knows the server that runs here")
+
+
 def sip_checks(settings: Settings) -> tuple[Check, ...]:
     """The checks that these settings call for."""
-    if settings.sip_listen is None or settings.sip_protection != "firewall":
+    if settings.sip_listen is None:
         return ()
-    return (Check("sip firewall", firewall),)
+    called_for = (
+        (settings.sip_protection == "firewall", Check("sip firewall", firewall)),
+        (settings.sip_registrar is not None, Check("sip registrar", registrar)),
+    )
+    return tuple(check for wanted, check in called_for if wanted)
