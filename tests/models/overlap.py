@@ -14,10 +14,11 @@ import soxr
 
 from agent import events as e
 from agent.audio import g711
+from agent.audio.resample import Downsample16to8, Upsample8to16
 from agent.call.local_voice import LocalVoiceOptions
 from agent.call.machine import CallMachine
 from agent.call.options import CallOptions, OwnLine, OwnLines
-from agent.events import Pcm8k, Pcm24k
+from agent.events import Pcm8k, Pcm16k, Pcm24k
 from agent.models.voice import Models, VoiceDetector
 
 Sound = npt.NDArray[np.float64]
@@ -87,11 +88,19 @@ def walls(room: int) -> Sound:
 class Overlap:
     """The agent says something; what lies on the line meanwhile is the caller's sound and our echo.
 
+    Args:
+        agent: name of what it says.
+        caller: his sound, 8 kHz.
+        echo: of ours, if there is one.
+        wide: the line is a wide-band one, at both ends of which somebody has a voice of 8 kHz.
+
     Attributes:
         cleared: when we stopped the agent, in seconds from the agent's first sound.
     """
 
-    def __init__(self, agent: str, caller: Sound, echo: Echo | None = None) -> None:
+    def __init__(
+        self, agent: str, caller: Sound, echo: Echo | None = None, *, wide: bool = False
+    ) -> None:
         options = CallOptions(
             greeting="Greet the caller.", local_voice=LocalVoiceOptions(barge_in=True)
         )
@@ -100,6 +109,7 @@ class Overlap:
         self._caller = caller
         self._echo = echo
         self._agent = agent
+        self._wide = (Upsample8to16(), Downsample16to8()) if wide else None
         self._now = 0.0
         self._played = np.zeros(0)  # by the telephone, from the line's start
         self._marks: list[tuple[float, str]] = []
@@ -111,7 +121,7 @@ class Overlap:
         self._tell(e.CallStarted("c", 0.0, 0.0, "0", "front_desk", "f", {}))
         self._tell(e.ModelReady(0.3))
         self._now = 3.0
-        self._tell(e.LineStarted(1))
+        self._tell(e.LineStarted(1, rate=16000 if self._wide else 8000))
         self._say("agent_greeting")
         await self._frames(np.zeros(round(3.5 * RATE)))
         self._tell(e.TurnComplete())
@@ -133,7 +143,7 @@ class Overlap:
                 self._tell(e.LineMark(self._marks.pop(0)[1]))
             near = caller[first : first + FRAME] + self._heard_back()
             heard = g711.decode(g711.encode(Pcm8k(pcm(near))))
-            self._tell(e.LineAudio(heard))
+            self._tell(e.LineAudio(self._wide[0].feed(heard) if self._wide else heard))
             await asyncio.sleep(0)
             deadline = self.machine.deadline()
             if deadline is not None and deadline <= self._now:
@@ -159,6 +169,8 @@ class Overlap:
             match command:
                 case e.Play(pcm=sound):
                     now = round((self._now - 3.0) * RATE)
+                    if self._wide:
+                        sound = self._wide[1].feed(Pcm16k(sound))
                     gap = np.zeros(max(0, now - len(self._played)))
                     new = np.frombuffer(sound, "<i2").astype(np.float64)
                     self._played = np.concatenate((self._played, gap, new))

@@ -288,6 +288,21 @@ def test_where_that_is_wanted_a_refused_caller_hears_the_busy_line_and_nobody_be
     play(tmp_path, scene, spoken=1)
 
 
+def test_a_refused_caller_in_wide_band_is_told_at_the_same_pace(tmp_path: Path) -> None:
+    async def scene(bench: ArrivalsBench) -> None:
+        bench.board.drain()
+        line = PlayingLine(bench)
+        line.rate = 16000
+        await asyncio.sleep(6.0)
+        assert line.seen == ["answered", "hung up"]
+        sounds = [command.pcm for command in line.sent if isinstance(command, e.Play)]
+        assert {type(sound) for sound in sounds} == {e.Pcm16k}
+        sentence = bench.wiring.lines._shipped["busy"].pcm.seconds
+        assert sum(sound.seconds for sound in sounds) == pytest.approx(sentence, abs=0.03)
+
+    play(tmp_path, scene, spoken=1)
+
+
 def test_an_agent_that_is_closed_says_so_itself_or_nothing(tmp_path: Path) -> None:
     async def scene(bench: ArrivalsBench) -> None:
         unheard = ArrivedLine(bench)
