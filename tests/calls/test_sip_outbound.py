@@ -84,9 +84,21 @@ async def test_somebody_is_called_talks_and_hangs_up(tmp_path: Path) -> None:
         assert "picked up" in str(events[0])  # the greeting is one for somebody who is called
 
 
-async def test_an_answer_that_comes_at_once_is_not_missed(tmp_path: Path) -> None:
-    async with office(tmp_path, GOODBYE) as caller, callee(tmp_path, "called_at_once") as there:
-        assert (await caller.call(there))["reason"] == "agent_hung_up"
+@pytest.mark.parametrize(("codec", "rate"), [("0 PCMU", 8000), ("8 PCMA", 8000), ("9 G722", 16000)])
+async def test_an_answer_that_comes_at_once_is_not_missed_nor_its_codec(
+    tmp_path: Path, codec: str, rate: int
+) -> None:
+    number, name = codec.split()
+    says = {"RTP/AVP 0": f"RTP/AVP {number}", "rtpmap:0 PCMU": f"rtpmap:{number} {name}"}
+    async with (
+        office(tmp_path, GOODBYE) as caller,
+        callee(tmp_path, "called_at_once", says=says) as there,
+    ):
+        told = await caller.call(there)
+        assert told["reason"] == "agent_hung_up"
+        events = caller.exchange.events(told["provider_call_id"])
+        (started,) = [entry for entry in events if entry.get("kind") == "line_started"]
+        assert started.get("rate", 8000) == rate
 
 
 @pytest.mark.parametrize(
