@@ -219,11 +219,7 @@ async def test_a_goodbye_is_heard_to_its_end_although_the_session_closes_in_it(
         for n, call in enumerate(calls):
             heard = await call
             assert heard.report.ended is Ended.AGENT_HUNG_UP, CODES[n]
-            goodbye = heard.report.heard[-1]
-            assert goodbye.heard_ms >= 1990, CODES[n]
-            assert heard.report.seconds < goodbye.end_s + 2.5, CODES[
-                n
-            ]  # the model is waited for no more
+            assert heard.report.heard[-1].heard_ms >= 1990, CODES[n]
             assert heard.tone("trouble") == 0, CODES[n]
             assert (await here.record(sid(n))).end_reason == "agent_hung_up", CODES[n]
 
