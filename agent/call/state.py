@@ -67,7 +67,8 @@ class CallState:
     def quiet_since(self, now: float) -> float | None:
         """Since when nobody speaks and nothing runs; None where somebody does."""
         busy = self.turns.state is not Agent.QUIET or len(self.tools) > 0
-        if busy or self.turns.speech_since() is not None or self.downlink.unheard(now):
+        waited_for = self.turns.speech_since() is not None or bool(self.turns.prompt)
+        if busy or waited_for or self.downlink.unheard(now):
             return None
         return self.turns.agent_last_heard()
 

@@ -124,7 +124,7 @@ class Turns:
             None  # first and last voiced moment since the last reply began
         )
         self._sent: float | None = None
-        self._prompted = False  # the model was asked for a reply that has not begun
+        self.prompt = ""  # what the model was asked for, and has not begun to say
         self._saved = 0  # turns that the last snapshot knows
         self.typed = ""  # what the caller wrote that has no reply yet
 
@@ -223,16 +223,16 @@ class Turns:
     def agent_said(self, text: str) -> None:
         """A fragment of the agent's words; one that comes ahead of its audio waits for it."""
         turn = self.current
-        awaited = self._prompted or self.caller_spoke_since_reply()
+        awaited = bool(self.prompt) or self.caller_spoke_since_reply()
         early = self.state is Agent.QUIET and awaited
         if turn is None or turn.own or early:
             self._early += text
         else:
             turn.agent += text
 
-    def prompted(self) -> None:
+    def prompted(self, words: str) -> None:
         """We asked the model for words of its own: what it says next is another turn's."""
-        self._prompted = True
+        self.prompt = f"{self.prompt}\n{words}".strip()
 
     def cut(self, position: int) -> None:
         """Whatever was said beyond `position` will not be heard."""
@@ -347,7 +347,7 @@ class Turns:
             turn.caller_start, turn.caller_end = self._speech
             turn.sent = self._sent
         self._speech = self._sent = None
-        self._prompted, self.typed = False, ""
+        self.prompt = self.typed = ""
         return turn
 
     def _next(self) -> int:

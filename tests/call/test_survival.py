@@ -301,6 +301,53 @@ def test_what_is_still_playing_plays_on_during_a_forced_hop() -> None:
     assert last.last_heard - last.first_heard == pytest.approx(10.0, abs=0.1)
 
 
+# ---- what the model was told and has not answered
+
+
+def keyed() -> Bench:
+    bench = talking()
+    bench.tell(e.ModelHandle("h1", resumable=True))
+    bench.tell(e.LineDigit("5"))
+    bench.run(0.7)
+    assert texts(bench)[1:] == ["(On the keypad the caller pressed: 5)"]
+    return bench
+
+
+def texts(bench: Bench) -> list[str]:
+    return [each.text for each in bench.all(e.SendText) if isinstance(each, e.SendText)]
+
+
+def test_keys_that_a_lost_session_did_not_answer_are_told_to_the_next_one() -> None:
+    bench = keyed()
+    lose(bench)
+    bench.run(0.3)
+    lose(bench)  # nor did this one hear of them
+    bench.run(0.6)
+    bench.tell(e.ModelReady(0.5))
+    bench.run(0.1)
+    assert texts(bench)[1:] == ["(On the keypad the caller pressed: 5)"] * 2
+    bench.answer(1.0, "That is the surgery.")
+    bench.run(1.5)
+    bench.tell(e.TurnComplete())
+    lose(bench)
+    bench.tell(e.ModelReady(0.5))
+    bench.run(0.1)
+    assert len(texts(bench)) == 3
+
+
+def test_a_moment_in_which_the_model_has_been_told_something_is_no_silent_one() -> None:
+    bench = keyed()
+    bench.tell(e.ModelGoingAway(20.0))
+    bench.run(1.0)
+    assert len(sessions(bench)) == 1
+    bench.answer(0.5, "That is the surgery.")
+    bench.run(0.6)
+    bench.tell(e.TurnComplete())
+    bench.tell(e.ModelHandle("h2", resumable=True))
+    bench.run(0.5)
+    assert [each.handle for each in sessions(bench)] == ["", "h2"]
+
+
 # ---- tools
 
 

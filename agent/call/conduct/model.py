@@ -69,7 +69,7 @@ def ask(call: CallState, words: str) -> None:
 
 def prompt(call: CallState, words: str) -> None:
     """Tell the model what has happened, so that it says something about it."""
-    call.turns.prompted()
+    call.turns.prompted(words)
     call.uplink.say(e.SendText(words))
 
 
@@ -146,6 +146,8 @@ def session_gone(call: CallState, now: float) -> None:
     life.told(call, call.hops.gone(now, planned=planned, broke_off=broke_off, dropped=dropped))
     call.timers.pop(Timer.REFUSE, None)
     call.uplink.pause()
+    if call.turns.prompt:
+        call.uplink.say(e.SendText(call.turns.prompt))  # the next session does not know of it
     call.tools.session_gone()
     if call.turns.move(Sign.GONE) is Agent.SPEAKING:
         call.downlink.end_utterance()
