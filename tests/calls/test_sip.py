@@ -291,7 +291,11 @@ async def test_where_that_is_wanted_a_refused_caller_is_told_in_words_and_the_ne
         assert 4.2 < asyncio.get_running_loop().time() - begun < 8.0
         await within(1.0, lambda: building.active == 0, "somebody is still told")
         heard = await softphone(tmp_path / "heard.wav", f"sip:desk@{there.where}")
-        assert likeness(heard, "busy") > 0.95
+        found = pieces(heard, "busy")
+        assert sum(found) > 0.8 * len(found), (
+            found
+        )  # a frame that came too late takes a piece with it
+        assert any(found[-3:]), found
         assert there.here.opened == 0
 
 
@@ -311,10 +315,20 @@ async def softphone(path: Path, to: str) -> NDArray[np.float64]:
     return sound[1::2].astype(float)
 
 
-def likeness(heard: NDArray[np.float64], line: str) -> float:
-    """How much of what was heard is the whole of a shipped line: 1 for the very same, less for every part that lacks."""
+def pieces(heard: NDArray[np.float64], line: str) -> list[bool]:
+    """Of each tenth of a second of a shipped line with a voice in it: whether it was heard, behind the ones before it."""
     with wave.open(str(SHIPPED / f"{line}.en.wav")) as file:
         sound = np.frombuffer(file.readframes(file.getnframes()), "<i2")
     said = soxr.resample(sound.astype(float), 24_000, 8_000)
-    found = np.correlate(np.pad(heard, len(said)), said, "valid").max()
-    return float(found / np.sqrt((heard**2).sum() * (said**2).sum()))
+    size, behind = 800, 0
+    power = np.convolve(heard**2, np.ones(size), "valid")
+    found: list[bool] = []
+    for at in range(0, len(said) - size + 1, size):
+        piece = said[at : at + size]
+        if (piece**2).mean() < 300.0**2:
+            continue
+        like = np.correlate(heard, piece, "valid") / np.sqrt(power * (piece**2).sum() + 1)
+        best = int(like[behind:].argmax()) + behind if behind < len(like) else 0
+        found.append(bool(like[best] > 0.9))
+        behind = best + size // 2 if found[-1] else behind
+    return found
