@@ -259,11 +259,12 @@ class Turns:
     def heard(self, at: float, position: int, samples: int, rate: int) -> None:
         """The caller heard `samples` from `position` on, beginning at `at`."""
         for turn in reversed(self.all):
-            if turn.end <= position and turn.last_heard is not None:
+            end = turn.cut_at if turn.cut else turn.end  # what follows a cut is another turn's
+            if end <= position and turn.last_heard is not None:
                 break
-            if turn.start < position + samples and turn.end > position:
+            if turn.start < position + samples and end > position:
                 begin = at + (max(turn.start, position) - position) / rate
-                until = at + (min(turn.end, position + samples) - position) / rate
+                until = at + (min(end, position + samples) - position) / rate
                 turn.first_heard = begin if turn.first_heard is None else turn.first_heard
                 turn.last_heard = until
 

@@ -185,6 +185,21 @@ def test_silence_since_ever() -> None:
     assert Turns().caller_last_heard() == pytest.approx(-float("inf"))
 
 
+def test_a_reply_that_was_cut_ends_where_it_was_cut() -> None:
+    turns = Turns()
+    reply(turns, 1.0, 0, 16_000)
+    turns.heard(10.0, 0, 4000, 8000)
+    turns.move(Sign.INTERRUPTED)
+    turns.cut(4800)  # a frame was on its way
+    turns.move(Sign.COMPLETE)
+    reply(turns, 12.0, 4800, 12_800)
+    turns.heard(10.5, 4000, 800, 8000)
+    turns.heard(13.0, 4800, 8000, 8000)
+    cut, answer = turns.all
+    assert (cut.first_heard, cut.last_heard) == (10.0, 10.6)
+    assert (answer.first_heard, answer.last_heard) == (13.0, 14.0)
+
+
 def test_words_that_are_heard_again_move_what_comes_after_them() -> None:
     turns = Turns()
     reply(turns, 1.0, 0, 8000)
