@@ -43,6 +43,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
 
     Attributes:
         dropped_up_ms: caller's audio that a full buffer kept from the model.
+        unsaid: words and tool results that a full queue kept from the model.
         dropped_down_ms: agent's audio that a full buffer kept from the caller.
         underruns: holes inside a reply that the provider's buffer had, by our clock.
         refused_ms: audio of interrupted generations that was kept from the caller.
@@ -60,6 +61,7 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     """
 
     dropped_up_ms: float = 0.0
+    unsaid: int = 0
     dropped_down_ms: float = 0.0
     underruns: int = 0
     refused_ms: float = 0.0

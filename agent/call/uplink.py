@@ -43,6 +43,9 @@ SHORT_TAIL = 0.2
 PAUSE = 0.4
 """Seconds without a voice that part one utterance from the next, about as long as the service itself waits."""
 
+MOST_URGENT = 256
+"""Words and results that may wait; more are dropped, newest first, and counted: a model that asks for so many is out of its mind."""
+
 JUST_NOW = 0.2
 """Seconds in which no model hears that an utterance has ended, and answers it."""
 
@@ -76,6 +79,7 @@ class Uplink:
     Attributes:
         meter: hears whether the caller speaks.
         dropped: seconds of audio that a full buffer, or the end of a session, kept from the model.
+        unsaid: words and results that a full queue kept from it.
     """
 
     def __init__(self, options: UplinkOptions, now: float) -> None:
@@ -99,6 +103,7 @@ class Uplink:
         )
         self._unsent_speech = 0  # samples that must leave before all of the caller's speech has
         self.dropped = 0.0
+        self.unsaid = 0
 
     @property
     def waiting(self) -> float:
@@ -223,7 +228,10 @@ class Uplink:
 
     def say(self, command: ModelCommand) -> None:
         """Send a command that is not audio before any audio that waits; kept until the session is ready."""
-        self._urgent.append(command)
+        if len(self._urgent) < MOST_URGENT:
+            self._urgent.append(command)
+        else:
+            self.unsaid += 1
 
     def unsay(self, ids: list[str]) -> None:
         """The model wants no answer to these calls any more: an answer that comes all the same ends the session."""

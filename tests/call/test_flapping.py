@@ -30,7 +30,7 @@ def serve(bench: Bench, seconds: float, lives: float, fate: Fate = Fate.RESUME) 
         if ready_at is not None and bench.now >= ready_at + lives:
             ready_at = None
             bench.tell(e.ModelEnded(fate, 1011, "Internal error encountered."))
-        bench.run(0.005)
+        bench.run(0.02)
 
 
 def test_sessions_that_die_as_soon_as_they_are_ready_are_no_recovery() -> None:
@@ -66,7 +66,7 @@ def test_a_service_that_sends_everybody_away_at_once_is_left_within_ten_seconds(
 def test_a_session_that_lives_a_while_has_a_budget_of_its_own_again() -> None:
     bench = talking()
     bench.tell(e.ModelEnded(Fate.RESUME, 1006, ""))
-    serve(bench, 30.0, lives=2.5)
+    serve(bench, 14.0, lives=2.5)
     assert bench.is_in(Phase.TALKING)
     assert own_lines(bench) == []
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 import pytest
 
 from agent.call.options import UplinkOptions
-from agent.call.uplink import HEADROOM, Uplink
+from agent.call.uplink import HEADROOM, MOST_URGENT, Uplink
 from agent.events import SendText, SendToolResult
 from agent.protocols.gemini.session import GeminiSession
 from agent.protocols.gemini.setup import GeminiOptions
@@ -78,3 +78,17 @@ def test_words_that_wait_have_a_deadline() -> None:
     uplink.say(SendText("last"))
     log = run(uplink, 5.0)
     assert [at for at, _ in log] == pytest.approx([5.0, 5.0, 6.0, 7.0])
+
+
+def test_a_model_that_asks_for_more_than_can_be_said_fills_no_memory() -> None:
+    uplink = Uplink(OPTIONS, 0.0)
+    for n in range(MOST_URGENT + 3):
+        uplink.say(SendToolResult(str(n), "book", {}))
+    assert uplink.unsaid == 3
+    uplink.open()
+    log = run(uplink, 0.0)
+    assert [each.id for _, each in log if isinstance(each, SendToolResult)] == [
+        str(n) for n in range(MOST_URGENT)
+    ]
+    uplink.say(SendToolResult("next", "book", {}))  # there is room again
+    assert uplink.unsaid == 3

@@ -133,6 +133,7 @@ def keep_heard(call: CallState, now: float, *, everything: bool = False) -> None
         call.control.consent_ends = None
         call.out.append(e.KeepSound())
     call.metrics.dropped_up_ms = call.uplink.dropped * 1000
+    call.metrics.unsaid = call.uplink.unsaid
     call.metrics.dropped_down_ms = call.downlink.dropped * 1000
     call.metrics.underruns = call.downlink.playout.underruns
 
