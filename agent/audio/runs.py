@@ -68,6 +68,13 @@ class Run:
     def echoed(self, position: int, now: float) -> None:
         """A mark at `position` came back."""
         delay = now - self._start - (position - self.position) / self._rate
+        if delay < 0 and self._echoes < LATEST_MARKS:
+            # A mark may be late, and is never early: the provider began before we thought, as one does that stops in the middle
+            # of a packet at a `clear`. Unless that is set right, it adds up from one interruption to the next.
+            self._start += delay
+            self._way -= delay
+            self._delays = deque((each - delay for each in self._delays), LATEST_MARKS)
+            delay = 0.0
         self._delays.append(delay)
         self.delay = min(self._delays)
         self._echoes += 1

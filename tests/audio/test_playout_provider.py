@@ -161,6 +161,42 @@ def test_an_interruption_is_cut_where_the_clear_arrives() -> None:
     assert playout.heard(2.2) == playout.sent
 
 
+def test_a_provider_that_stops_in_the_middle_of_a_packet_leaves_no_error_that_adds_up() -> None:
+    """Interrupted every quarter of a second in a sentence that goes on, as one is that nothing may cut."""
+    playout = attached()
+    playout.feed(tone(20 * 8000))
+    cuts = [307, 521, 733, 1009, 1229, 1453, 1693, 1907, 2113, 2333, 2551, 2767, 2999, 3221, 3433]
+    playing_until, marks, worst, most = 0.0, deque[tuple[float, str]](), 0.0, 0.0
+    first, since = (
+        0,
+        0.0,
+    )  # what the provider plays without a break: from where on the tape, and since when
+    for ms in range(6000):
+        now = ms / 1000
+        if ms == 3500:
+            playout.drop(playout.sent)
+        elif ms == 5000:  # the next sentence, after a silence: it is not heard before it is said
+            playout.feed(tone(8000))
+        while marks and marks[0][0] <= now:
+            playout.mark_played(marks.popleft()[1], now)
+        if ms in cuts and playout.rewind(now):
+            playing_until = now  # what it held is gone at once, the rest of the packet too
+            marks.clear()
+        position = playout.sent
+        for command in playout.due(now):
+            if isinstance(command, Play):
+                if playing_until <= now:
+                    first, since = position, now
+                playing_until = max(playing_until, now) + command.pcm.seconds
+                position += command.pcm.samples
+            else:
+                marks.append((playing_until, command.name))
+        worst = max(worst, (playout.heard(now) - first) / 8000 - (now - since))
+        most = max(most, playing_until - now)
+    assert worst <= 0.001
+    assert most <= 0.401
+
+
 class Story:
     """A call told step by step: our side, the provider's side, and what must have been said."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LONGEST = 2.0
 """Seconds that pass between two looks at the rules."""
+MOST_AHEAD = 0.42
+"""Seconds of sound that a line may hold for us: the lead, and a frame."""
 LOST = (Fate.RESUME, Fate.RESUME, Fate.RESUME, Fate.FRESH, Fate.FATAL)
 EFFECTS: tuple[e.Effect | None, ...] = (
     None,
@@ -47,6 +49,7 @@ class Anything:
         self.running: list[str] = []
         self.legs = 0
         self.connected = False
+        self._plays_until = 0.0
         self._seen = 0
         self._calls = 0
         self.check()
@@ -95,6 +98,13 @@ class Anything:
                     self.running.append(id)
                 case e.CancelTool(id=id):
                     self.running.remove(id)
+                case e.Play(pcm=pcm):
+                    self._plays_until = max(self._plays_until, at) + pcm.seconds
+                    assert self._plays_until - at < MOST_AHEAD, (
+                        "further ahead of the ear than it may be"
+                    )
+                case e.Clear():
+                    self._plays_until = at
                 case _:
                     pass
         finished = [n for n, (_, each) in enumerate(self.bench.log) if type(each) is e.Finish]
@@ -110,6 +120,7 @@ class Anything:
     def connects(self) -> None:
         self.legs += 1
         self.connected = True
+        self._plays_until = 0.0  # another stream, which holds nothing
         self.bench.connect(self.legs)
 
     def disconnects(self) -> None:
