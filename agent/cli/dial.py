@@ -23,6 +23,8 @@ LOOK_EVERY = 0.5
 PATIENCE = 10.0
 """Seconds for one request."""
 
+NO_CONTENT = 204
+
 IN_WORDS = {
     "reserved": "waits to be dialled",
     "placing": "is being dialled",
@@ -103,6 +105,24 @@ def _here(settings: Settings) -> str:
 
 async def _dial(server: Server, order: dict[str, Any], key: str, *, wait: bool) -> dict[str, Any]:
     told = await _ask(server, "POST", "/api/calls", order, key)
+    try:
+        return await _follow(server, told, wait=wait)
+    except asyncio.CancelledError:  # Ctrl-C: nobody waits for it any more
+        if await _taken_back(server, told["id"]):
+            _tell("taken back: it rings no more")
+        raise
+
+
+async def _taken_back(server: Server, call: str) -> bool:
+    try:
+        await _ask(server, "DELETE", f"/api/calls/{call}")
+    except UserError:
+        return False  # somebody has answered: they go on talking
+    return True
+
+
+async def _follow(server: Server, told: dict[str, Any], *, wait: bool) -> dict[str, Any]:
+    """Tell what becomes of a call until it is over."""
     state = ""
     while True:
         if told["state"] == "ended":
@@ -134,7 +154,8 @@ async def _ask(
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(PATIENCE)) as http,
             http.request(method, server.origin + path, json=body, headers=headers) as answer,
         ):
-            status, told = answer.status, await answer.json()
+            status = answer.status
+            told = {} if status == NO_CONTENT else await answer.json()
     except aiohttp.ContentTypeError:
         raise UserError(
             f"what listens at {server.origin} has no API of Pickup's: is API_TOKEN set for the server?"

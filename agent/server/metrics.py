@@ -21,6 +21,7 @@ END_REASONS = (
     "caller_hung_up",
     "caller_busy",
     "call_failed",
+    "cancelled",
     "carrier_refused",
     "declined",
     "fax",

@@ -303,6 +303,18 @@ class Switchboard:
         placed = (place.caller for place in self._places.values())
         return next((caller.call_id for caller in placed if caller.order == order), None)
 
+    def take_back(self, attempt: str) -> bool:
+        """Nobody wants a call of ours any more that rings; False where it does not ring here.
+
+        Args:
+            attempt: whose call it is; the orders of its tries begin so.
+        """
+        for place in self._places.values():
+            if place.caller.order.rpartition("-")[0] == attempt and place.call.leg == 0:
+                place.call.abandon("cancelled")
+                return True
+        return False
+
     async def record(self, place: Place, reason: str) -> None:
         """A call of ours has ended so that nobody answered: it has a record all the same."""
         call = place.call

@@ -67,6 +67,9 @@ NO_VIDEO = "video_codecs=none"
 REGISTER_SECONDS = 300
 """How long a registrar is asked to know us: one that forgot us is asked again within that time."""
 
+ANSWERS_WITHIN = 10.0
+"""Seconds within which a registrar that is there has answered."""
+
 AGAIN = (2.0, 120.0)
 """Seconds from one vain registration to the next: doubled from the first to the second, each time a random half of it or more."""
 
@@ -346,7 +349,7 @@ class SipStack:
         agent.on(happened)
         while True:
             try:
-                await agent.register()
+                await agent.register(timeout=ANSWERS_WITHIN)
             except RegistrationError as error:
                 why = error.status or "no answer"
             else:

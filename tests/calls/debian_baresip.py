@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import subprocess
 import wave
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
 
+from agent.simulator.clock import Owner
+from tests.calls.sipp_runner import bound, free_ports
+
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -24,7 +30,7 @@ needs_baresip = pytest.mark.skipif(
 CODECS = {"pcmu": "PCMU/8000/1", "g722": "G722/16000/1"}
 
 CONFIG = """\
-sip_listen 127.0.0.1:0
+sip_listen 127.0.0.1:{port}
 net_interface lo
 module_path /usr/lib/baresip/modules
 module g711.so
@@ -64,15 +70,7 @@ def call(phone: Path, where: str, said: Sound, codec: str, seconds: int) -> Call
         codec: the only one that is offered, of `CODECS`.
         seconds: after so long the telephone hangs up, if nobody has before.
     """
-    rate = int(CODECS[codec].split("/")[1])
-    phone.mkdir()
-    with wave.open(str(phone / "said.wav"), "wb") as file:
-        file.setparams((1, 2, rate, 0, "NONE", ""))
-        file.writeframes(said.astype("<i2").tobytes())
-    (phone / "config").write_text(CONFIG.format(said=phone / "said.wav", folder=phone))
-    account = f"<sip:caller@127.0.0.1>;regint=0;audio_codecs={CODECS[codec]}\n"
-    (phone / "accounts").write_text(account)
-    (phone / "contacts").touch()
+    _furnish(phone, said, codec)
     done = subprocess.run(
         ["baresip", "-f", str(phone), "-n", "127.0.0.1", "-t", str(seconds)]
         + ["-e", f"/dial sip:agent@{where}"],
@@ -82,8 +80,54 @@ def call(phone: Path, where: str, said: Sound, codec: str, seconds: int) -> Call
         cwd=phone,
         check=False,
     )
+    return _came_to(phone, done.stdout)
+
+
+@asynccontextmanager
+async def called(
+    phone: Path, said: Sound, codec: str, seconds: int
+) -> AsyncIterator[tuple[str, asyncio.Task[Called]]]:
+    """A telephone that takes a call at once: its ADDRESS:PORT, and what the call came to; arguments as for `call`."""
+    (port,) = free_ports("127.0.0.1", 1)
+    _furnish(phone, said, codec, port, ";answermode=auto")
+    words = ("baresip", "-f", str(phone), "-n", "127.0.0.1", "-t", str(seconds))
+    process = await asyncio.create_subprocess_exec(
+        *words, cwd=phone, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+    async def finished() -> Called:
+        out, _ = await process.communicate()
+        return _came_to(phone, out.decode(errors="replace"))
+
+    async with Owner() as owner:
+        done = owner.start(finished(), "telephone")
+        try:
+            while not bound(port):
+                assert not done.done()
+                await asyncio.sleep(0.02)
+            yield f"127.0.0.1:{port}", done
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+def _furnish(phone: Path, said: Sound, codec: str, port: int = 0, more: str = "") -> None:
+    rate = int(CODECS[codec].split("/")[1])
+    phone.mkdir()
+    with wave.open(str(phone / "said.wav"), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(said.astype("<i2").tobytes())
+    config = CONFIG.format(said=phone / "said.wav", folder=phone, port=port)
+    (phone / "config").write_text(config)
+    account = f"<sip:caller@127.0.0.1>;regint=0;audio_codecs={CODECS[codec]}{more}\n"
+    (phone / "accounts").write_text(account)
+    (phone / "contacts").touch()
+
+
+def _came_to(phone: Path, told: str) -> Called:
     (dump,) = phone.glob("dump-*-dec.wav")
     with wave.open(str(dump)) as recorded:
         sound = np.frombuffer(recorded.readframes(recorded.getnframes()), "<i2")
         channels, rate = recorded.getnchannels(), recorded.getframerate()
-    return Called(done.stdout, sound[::channels].astype(np.float64), rate)
+    return Called(told, sound[::channels].astype(np.float64), rate)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import signal
+import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+import soxr
 
 from agent.config.settings import Settings
 from agent.server.sip import prepared
 from agent.simulator.brain import Call
+from agent.simulator.caller import SPEECH
 from agent.simulator.gemini_setup import Conduct
+from agent.simulator.wav import read_phone_wav
+from tests.calls.debian_baresip import called, needs_baresip
 from tests.calls.exchange import exchange, within
+from tests.calls.sip_serving import bare
 from tests.calls.sipp_runner import callee, needs_sipp
 from tests.calls.test_outbound import ANY_TIME, API_TOKEN, CALLEE, OURS, Caller
 from tests.calls.test_sip import Operator, kinds
@@ -128,6 +138,37 @@ async def test_a_call_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
         assert (await caller.call(there))["reason"] == "no_answer"
 
 
+async def test_a_call_that_nobody_wants_any_more_rings_no_longer(tmp_path: Path) -> None:
+    agent = {"outbound": ONCE | {"ring_seconds": 60, "attempts": 3}}
+    async with (
+        office(tmp_path, agent=agent) as caller,
+        callee(tmp_path, "called_away") as there,
+    ):
+        dial = await dialling(caller, f"sip:bob@{there.where}")
+        assert dial.stderr is not None
+        told = ""
+        while "rings" not in told:
+            told = (await dial.stderr.readline()).decode()
+        dial.send_signal(signal.SIGINT)
+        verdict = await there.done
+        assert verdict.good, verdict.told
+        assert "pickup: taken back" in (await dial.communicate())[1].decode()
+        assert dial.returncode != 0
+        ended = await caller.ended(told.split()[2])
+        assert (ended["reason"], ended["tries"]) == ("cancelled", 1)
+        assert (await caller.ask("DELETE", f"/api/calls/{ended['id']}"))[0] == 409
+
+
+async def dialling(caller: SipCaller, address: str) -> asyncio.subprocess.Process:
+    """`pickup dial` at work."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "agent", "dial", address, "--agent", "test"),
+        *("--server", caller.exchange.url),
+        env={**bare(), "API_TOKEN": API_TOKEN},
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
 async def test_nobody_is_there(tmp_path: Path) -> None:
     async with office(tmp_path) as caller:
         told = await caller.became(to="sip:bob@127.0.0.1:9")
@@ -185,3 +226,30 @@ async def test_the_server_stops_while_it_rings(tmp_path: Path) -> None:
             await within(5.0, lambda: there.done.done(), "it still rings")
         verdict = await there.done
         assert verdict.good, verdict.told
+
+
+@needs_baresip
+async def test_another_telephone_is_dialled_by_the_command_and_hears_words_and_keys(
+    tmp_path: Path,
+) -> None:
+    rate = 16000
+    said = np.zeros(6 * rate)
+    words = soxr.resample(read_phone_wav(SPEECH / "caller_open.wav").astype(float), 8000, rate)
+    said[rate:][: len(words)] = words
+    keys = Call("send_digits", {"digits": "42w#"})
+    agent = {"tools": ["end_call", "send_digits"]}
+    async with (
+        office(tmp_path, keys, agent) as caller,
+        called(tmp_path / "phone", said, "g722", 9) as (where, done),
+    ):
+        dial = await dialling(caller, f"sip:caller@{where}")
+        _, told = await asyncio.wait_for(dial.communicate(), 30)
+        phone = await done
+        assert (dial.returncode, told.decode().splitlines()[-1]) == (
+            0,
+            "pickup: ended: caller_hung_up",
+        )
+        assert re.findall(r"received event: '(.)' \(end=0\)", phone.told) == ["4", "2", "#"]
+        assert phone.rate == rate
+        blocks = phone.heard[: len(phone.heard) // 800 * 800].reshape(-1, 800)
+        assert (np.sqrt((blocks**2).mean(axis=1)) > 300).sum() * 800 / rate > 0.8

@@ -76,7 +76,8 @@ async def registering(
         "SIP_PASSWORD": password,
         "SIP_HEADERS": "",
     }
-    with patch("agent.telephony.sip.AGAIN", (0.2, 1.0)):
+    quick = patch.multiple("agent.telephony.sip", AGAIN=(0.2, 1.0), ANSWERS_WITHIN=2.0)
+    with quick:
         async with office(folder, settings=settings) as there:
             yield there
 

@@ -2,7 +2,7 @@
 
     POST   /api/calls        {"to", "agent", "variables", "wait"} -> 202 and the call; `Idempotency-Key` makes it safe to repeat
     GET    /api/calls/ID     what became of it
-    DELETE /api/calls/ID     nobody wants it any more, where it was not dialled yet
+    DELETE /api/calls/ID     nobody wants it any more, where nobody has answered it yet
 
 Every request carries `Authorization: Bearer API_TOKEN` (RFC 6750, section 2.1). Every refusal is `{"error": {"why", "message"}}`.
 """
@@ -99,6 +99,7 @@ class CallsApi:
         orders: takes them.
         token: whoever has it may order calls.
         stir: told that something may be due; None where no carrier is set up, and nothing can be.
+        take_back: ends a call that rings; False where it does not.
         new_id: makes ids.
         wall: seconds since 1970-01-01 UTC.
     """
@@ -109,12 +110,14 @@ class CallsApi:
         token: str,
         *,
         stir: Callable[[], None] | None,
+        take_back: Callable[[str], bool],
         new_id: Callable[[], str],
         wall: Callable[[], float],
     ) -> None:
         self._orders = orders
         self._token = token.encode()
         self._stir = stir
+        self._take_back = take_back
         self._new_id = new_id
         self._wall = wall
 
@@ -155,12 +158,14 @@ class CallsApi:
 
     async def cancel(self, request: Request) -> Response:
         """Nobody wants a call any more."""
-        cancelled = await self._orders.attempts.cancel(request.path_params["id"], self._wall())
+        wanted = request.path_params["id"]
+        cancelled = await self._orders.attempts.cancel(wanted, self._wall())
         if not cancelled:
-            found = await self._orders.attempts.get(request.path_params["id"])
+            found = await self._orders.attempts.get(wanted)
             if found is None:
                 return _unknown()
-            return _refusal(409, "too_late", "it was dialled already, or is over")
+            if not self._take_back(wanted):
+                return _refusal(409, "too_late", "somebody has answered it, or it is over")
         return Response(status_code=204)
 
     def _guarded(

@@ -97,6 +97,7 @@ class Outbound:
             self.orders,
             settings.api_token.get_secret_value(),
             stir=self._dialer.stir if self._dialer else None,
+            take_back=self._board.take_back,
             new_id=self._wiring.new_id,
             wall=self._wiring.wall,
         )

@@ -30,6 +30,7 @@ class Office:
         (folder / "reminder.yaml").write_text(AGENT)
         self.wall = NOON
         self.stirred = 0
+        self.rings: set[str] = set()
         self.caller_id: str | None = "+15551234567"
         self._folder = folder
         self._stores = stores
@@ -51,6 +52,7 @@ class Office:
             orders,
             "hush",
             stir=stir if dials else None,
+            take_back=lambda attempt: attempt in self.rings,
             new_id=lambda: f"id{next(ids)}",
             wall=lambda: self.wall,
         )
@@ -82,6 +84,8 @@ async def test_an_order_is_taken_looked_at_and_taken_back(office: Office) -> Non
         assert (await client.get(f"/api/calls/{told.id}")).json()["reason"] == "cancelled"
         again = await client.delete(f"/api/calls/{told.id}")
         assert (again.status_code, again.json()["error"]["why"]) == (409, "too_late")
+        office.rings.add(told.id)
+        assert (await client.delete(f"/api/calls/{told.id}")).status_code == 204
         for answer in (await client.get("/api/calls/x"), await client.delete("/api/calls/x")):
             assert (answer.status_code, answer.json()["error"]["why"]) == (404, "unknown")
     assert NUMBER not in answer.text
