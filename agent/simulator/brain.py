@@ -16,11 +16,8 @@ from agent.simulator.ears import WINDOW_SECONDS, Utterance
 SPEECH_RATE_HZ = 24_000
 """Rate of everything a brain says (Google: Live API capabilities, "output always 24kHz")."""
 
-ECHO_SILENCE = 100
-"""Below this of 32768 nothing is said."""
-
 ECHO_AHEAD_SECONDS = 0.03
-"""Of an echo that is not heard yet: more than one message, and it is behind."""
+"""Of an echo that is not heard yet when the next comes: more than one message, and it is behind."""
 
 
 class Say(NamedTuple):
@@ -107,8 +104,8 @@ class BenchBrain:
 class EchoBrain:
     """Says every chunk of audio back at once, and nothing else: what is left is the way there and back.
 
-    A line through the echo never falls silent, so a turn of it never ends, and no greeting comes. What came late is said late, and
-    all behind it; as people do, it makes up for that in the pauses: silence that would be heard late is not said.
+    A line through the echo never falls silent, so a turn of it never ends, and no greeting comes. What would be heard late it lets
+    go, as whoever talks live does: else a moment's stall would stay for the whole call.
     """
 
     def __init__(self) -> None:
@@ -117,8 +114,7 @@ class EchoBrain:
 
     def echo(self, pcm: bytes, rate_hz: int, now: float) -> bytes:
         """The same sound at the rate of what a brain says, and as long: a sample less, and who paces whole frames would wait."""
-        silent = audioop.max(pcm, 2) < ECHO_SILENCE
-        if silent and self._until - now > ECHO_AHEAD_SECONDS:
+        if self._until - now > ECHO_AHEAD_SECONDS:
             return b""
         self._until = max(self._until, now) + len(pcm) / 2 / rate_hz
         before = b"" if self._state else bytes(2)  # interpolation begins at the second sample
