@@ -31,7 +31,8 @@ DEAD = 15.0
 class Spoken:
     """What the agent says, on its way through a ring.
 
-    After each step write `due(held)` and report it with `wrote`; `held` is always the bytes that the ring says it holds.
+    After each step write `due()` and report it with `wrote`; while there is something `pending` ask every frame or so what was
+    `played`. `held` is always the bytes that the ring says it holds.
 
     Args:
         limit: most bytes that may wait outside the ring; a call that is further ahead has lost its line.
@@ -68,9 +69,13 @@ class Spoken:
         self._flushing = self._flushing or held > 0
         return self._flushing
 
-    def due(self, held: int) -> bytes:
-        """What to write now."""
-        self._advance(held)
+    @property
+    def pending(self) -> bool:
+        """Whether it depends on the ring what comes next: something is in it, or would be."""
+        return bool(self._ring or self._waiting or self._marks)
+
+    def due(self) -> bytes:
+        """What to write now; nothing from a `clear` until `played` has found the ring empty."""
         return b"" if self._flushing else bytes(self._waiting)
 
     def wrote(self, count: int) -> None:
@@ -133,11 +138,11 @@ class Fit:
             return ring
         return 2 * (ring // 2 // fits.fir.up * fits.fir.down)
 
-    def speak(self, due: bytes, room: int, write: Callable[[bytes], int]) -> int:
-        """Write what is due to a ring that has `room` for so many bytes; returns how much of it that was."""
+    def speak(self, due: bytes, room: Callable[[], int], write: Callable[[bytes], int]) -> int:
+        """Write what is due to a ring that says for how many bytes it has `room`; returns how much of it that was."""
         if self._spoken is None:
             return write(due)
-        due = due[: self.held(room)]
+        due = due[: self.held(room())]
         write(_through(self._spoken, due))
         return len(due)
 

@@ -35,7 +35,7 @@ class Ring:
 
 def step(spoken: Spoken, ring: Ring) -> list[str]:
     passed = spoken.played(len(ring.held))
-    spoken.wrote(ring.take(spoken.due(len(ring.held))))
+    spoken.wrote(ring.take(spoken.due()))
     return passed
 
 
@@ -86,7 +86,7 @@ def test_a_clear_of_an_empty_ring_needs_no_flush() -> None:
     spoken, ring = Spoken(32_000), Ring()
     spoken.play(sound(1))
     assert not spoken.clear(0)
-    assert spoken.due(0) == b""
+    assert spoken.due() == b""
     spoken.play(sound(2))
     step(spoken, ring)
     assert bytes(ring.held) == sound(2)
@@ -213,7 +213,7 @@ def test_as_long_as_the_codec_stays_nothing_is_done() -> None:
     assert fit.hear(sound) is sound
     assert fit.held(641) == 641
     ring = Ring(room=7)
-    assert fit.speak(sound, 7, ring.take) == 7
+    assert fit.speak(sound, lambda: 7, ring.take) == 7
 
 
 @pytest.mark.parametrize(("line", "streams"), [(16000, 8000), (8000, 16000)])
@@ -231,8 +231,8 @@ def test_a_line_keeps_its_rate_when_the_codec_changes(line: LineRate, streams: i
     while not passed:
         held = fit.held(len(ring.held))
         passed = spoken.played(held)
-        if due := spoken.due(held):
-            spoken.wrote(fit.speak(due, ring.room - len(ring.held), ring.take))
+        if due := spoken.due():
+            spoken.wrote(fit.speak(due, lambda: ring.room - len(ring.held), ring.take))
         assert bool(passed) == (len(ring.heard) == 0.3 * 2 * streams)
         ring.tick()
     assert level(bytes(ring.heard), streams) == pytest.approx(9000, rel=0.02)
