@@ -130,7 +130,8 @@ def heard_tones(sound: Sound, rate: int) -> list[Heard]:
     rows = sound[: len(sound) // size * size].reshape(-1, size)
     loud = np.sqrt((rows**2).mean(axis=1)) > LOUD
     found: list[Heard] = []
-    for begin in [n for n in range(1, len(loud)) if loud[n] and not loud[n - 1]]:
+    # A telephone's record begins with our first packet, and the first tone may begin with it.
+    for begin in [n for n in range(len(loud)) if loud[n] and not (n and loud[n - 1])]:
         piece = sound[begin * size + 3 * size :][: rate // 5]
         spectrum = np.abs(np.fft.rfft(piece * np.hanning(len(piece)))) * 4 / len(piece)
         at = round(TONES[len(found) % len(TONES)] / 5)  # 5 Hz from one to the next
