@@ -93,7 +93,7 @@ async def test_a_resumed_session_that_has_forgotten_the_call_is_told_it_again(
     tmp_path: Path,
 ) -> None:
     """No token is left of the snapshot, and the model would greet in the middle of the call."""
-    crowd = Crowd(calls=1, says=2)
+    crowd = Crowd(calls=1, says=3)
     lost = (faults.parse("connection-lost@heard2x1"), faults.parse("forgets"))
     agent = {
         "persona": "You are the front desk of Harbour Dental. " * 25
@@ -111,5 +111,5 @@ async def test_a_resumed_session_that_has_forgotten_the_call_is_told_it_again(
         assert stats.sessions[-1].resumed_from is None
         assert await here.metric("pickup_sessions_forgotten_total") == 1
         assert "told again" in here.log.getvalue()
-        # The greeting and two answers: nobody was greeted twice.
-        assert [round(part.heard_ms / 600) for part in call.report.heard] == [1, 2, 2]
+        # The greeting and three answers: nobody was greeted twice.
+        assert [round(part.heard_ms / 600) for part in call.report.heard] == [1, 2, 2, 2]
