@@ -57,6 +57,20 @@ def test_a_mark_is_passed_when_the_sound_before_it_has_been_played() -> None:
     assert bytes(ring.heard) == sound(1, 2) + sound(2)
 
 
+def test_the_ring_matters_until_all_that_was_said_has_been_played() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    assert not spoken.pending
+    spoken.play(sound(1, 2))
+    seen = []
+    for _ in range(4):
+        step(spoken, ring)
+        seen.append(spoken.pending)
+        ring.tick()
+    assert seen == [True, True, False, False]
+    spoken.mark("a")
+    assert spoken.pending
+
+
 def test_a_mark_without_sound_is_passed_at_once() -> None:
     spoken, ring = Spoken(32_000), Ring()
     spoken.mark("a")
