@@ -42,6 +42,8 @@ class CallMetrics(msgspec.Struct, kw_only=True):
     """Counters of one call; they stand on its record.
 
     Attributes:
+        merged_up_ms: caller's audio that went to the model in longer messages than usual, after a backlog.
+        delayed_up_ms: caller's audio that went to it more than 100 ms after it was spoken, or once more.
         dropped_up_ms: caller's audio that a full buffer kept from the model.
         unsaid: words and tool results that a full queue kept from the model.
         dropped_down_ms: agent's audio that a full buffer kept from the caller.
@@ -60,6 +62,8 @@ class CallMetrics(msgspec.Struct, kw_only=True):
         prompt_tokens, response_tokens: as billed, summed over turns.
     """
 
+    merged_up_ms: float = 0.0
+    delayed_up_ms: float = 0.0
     dropped_up_ms: float = 0.0
     unsaid: int = 0
     dropped_down_ms: float = 0.0

@@ -58,6 +58,26 @@ class Sound(NamedTuple):
     voiced: bool
 
 
+LATE = 0.1
+"""Seconds after which a piece that is only now sent was delayed: by a session that came late, or by the limits."""
+
+
+class Toll(msgspec.Struct):
+    """What the way to the model has cost so far.
+
+    Attributes:
+        merged: seconds of audio that left in messages of more than one frame.
+        delayed: seconds of audio that left later than `LATE`, or for the second time.
+        dropped: seconds of audio that a full buffer, or the end of a session, kept from the model.
+        unsaid: words and results that a full queue kept from it.
+    """
+
+    merged: float = 0.0
+    delayed: float = 0.0
+    dropped: float = 0.0
+    unsaid: int = 0
+
+
 END = Sound(Pcm16k(b""), -math.inf, voiced=False)
 """Stands in the queue where the model is told that the caller has ended."""
 
@@ -78,8 +98,7 @@ class Uplink:
 
     Attributes:
         meter: hears whether the caller speaks.
-        dropped: seconds of audio that a full buffer, or the end of a session, kept from the model.
-        unsaid: words and results that a full queue kept from it.
+        toll: what was merged, delayed and lost.
     """
 
     def __init__(self, options: UplinkOptions, now: float) -> None:
@@ -102,8 +121,7 @@ class Uplink:
             now  # when the words and results sent so far are paid for, at so many bytes a second
         )
         self._unsent_speech = 0  # samples that must leave before all of the caller's speech has
-        self.dropped = 0.0
-        self.unsaid = 0
+        self.toll = Toll()
 
     @property
     def waiting(self) -> float:
@@ -231,7 +249,7 @@ class Uplink:
         if len(self._urgent) < MOST_URGENT:
             self._urgent.append(command)
         else:
-            self.unsaid += 1
+            self.toll.unsaid += 1
 
     def unsay(self, ids: list[str]) -> None:
         """The model wants no answer to these calls any more: an answer that comes all the same ends the session."""
@@ -319,12 +337,18 @@ class Uplink:
         self._credit -= samples / RATE
         self._sent.extend(pieces)
         self._forget(now - self._options.backlog)
-        return first.pcm if len(pieces) == 1 else Pcm16k(b"".join(piece.pcm for piece in pieces))
+        if now - first.at > LATE:
+            late = sum(piece.pcm.samples for piece in pieces if now - piece.at > LATE)
+            self.toll.delayed += late / RATE
+        if len(pieces) == 1:
+            return first.pcm
+        self.toll.merged += samples / RATE
+        return Pcm16k(b"".join(piece.pcm for piece in pieces))
 
     def _drop(self) -> None:
         samples = self._audio.popleft().pcm.samples
         self._left(samples)
-        self.dropped += samples / RATE
+        self.toll.dropped += samples / RATE
 
     def _left(self, samples: int) -> None:
         self._waiting -= samples

@@ -588,7 +588,12 @@ def test_caller_audio_before_the_session_is_ready_is_not_lost() -> None:
     bench.run(1.0)
     sent = sum(c.pcm.seconds for c in bench.all(e.SendAudio) if isinstance(c, e.SendAudio))
     assert sent == pytest.approx(2.5, abs=0.03)
-    assert bench.machine.metrics.dropped_up_ms == 0
+    bench.disconnect()
+    figures = bench.machine.metrics
+    assert figures.dropped_up_ms == 0
+    # What had waited for the session, and what came while that was worked off.
+    assert figures.delayed_up_ms == pytest.approx(2000, abs=25)
+    assert figures.merged_up_ms == pytest.approx(2100, abs=25)
 
 
 def test_a_phantom_interruption_of_nobody_changes_nothing() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from agent.audio.resample import Upsample8to16
 from agent.call.options import UplinkOptions
-from agent.call.uplink import Uplink
+from agent.call.uplink import Toll, Uplink
 from agent.events import EndAudio, Pcm8k, SendAudio, SendText, SendToolResult
 from tests.call.calls import SILENCE, VOICE
 
@@ -47,6 +47,7 @@ def test_in_steady_state_each_frame_leaves_at_once() -> None:
         (command,) = uplink.due(n * 0.02)
         assert isinstance(command, SendAudio)
         assert command.pcm.seconds == pytest.approx(0.02)
+    assert uplink.toll == Toll()
 
 
 def test_a_backlog_of_ten_seconds_goes_merged_paced_in_order_and_whole() -> None:
@@ -61,7 +62,8 @@ def test_a_backlog_of_ten_seconds_goes_merged_paced_in_order_and_whole() -> None
     assert all(isinstance(c, SendAudio) and c.pcm.seconds <= 0.1 + 1e-9 for c in commands)
     assert len(commands) <= 110
     assert 10.0 / 4 <= log[-1][0] - 10.0 <= 10.0 / 3.4
-    assert uplink.dropped == 0
+    assert uplink.toll.merged == uplink.toll.delayed == pytest.approx(10.0)
+    assert uplink.toll.dropped == 0
 
 
 @given(
@@ -136,7 +138,7 @@ def test_before_ready_the_last_ten_seconds_are_kept_and_the_rest_is_counted() ->
     for n in range(600):
         uplink.feed(SILENCE, n * 0.02)
     assert uplink.waiting == pytest.approx(10.0)
-    assert uplink.dropped == pytest.approx(2.0)
+    assert uplink.toll.dropped == pytest.approx(2.0)
 
 
 def test_a_session_that_is_slow_for_half_a_minute_loses_the_oldest() -> None:
@@ -145,7 +147,7 @@ def test_a_session_that_is_slow_for_half_a_minute_loses_the_oldest() -> None:
     for _ in range(1550):
         uplink.feed(SILENCE, 0.0)
     assert uplink.waiting == pytest.approx(30.0)
-    assert uplink.dropped == pytest.approx(1.0)
+    assert uplink.toll.dropped == pytest.approx(1.0)
 
 
 def test_a_closed_uplink_counts_what_it_lost() -> None:
@@ -154,7 +156,7 @@ def test_a_closed_uplink_counts_what_it_lost() -> None:
         uplink.feed(VOICE, 0.0)
     uplink.close()
     assert uplink.waiting == 0
-    assert uplink.dropped == pytest.approx(0.2)
+    assert uplink.toll.dropped == pytest.approx(0.2)
     assert uplink.speech_sent
 
 
@@ -238,7 +240,7 @@ def test_what_has_to_be_heard_again_is_kept_whole_while_there_is_no_session() ->
     uplink.pause()  # the next session is gone before it heard a word of it
     speak(uplink, now, (VOICE, 8.0))
     assert uplink.waiting == pytest.approx(16.0, abs=0.2)
-    assert uplink.dropped == 0.0
+    assert uplink.toll.dropped == 0.0
 
 
 def test_an_answer_that_is_not_wanted_any_more_is_not_sent() -> None:

@@ -84,11 +84,11 @@ def test_a_model_that_asks_for_more_than_can_be_said_fills_no_memory() -> None:
     uplink = Uplink(OPTIONS, 0.0)
     for n in range(MOST_URGENT + 3):
         uplink.say(SendToolResult(str(n), "book", {}))
-    assert uplink.unsaid == 3
+    assert uplink.toll.unsaid == 3
     uplink.open()
     log = run(uplink, 0.0)
     assert [each.id for _, each in log if isinstance(each, SendToolResult)] == [
         str(n) for n in range(MOST_URGENT)
     ]
     uplink.say(SendToolResult("next", "book", {}))  # there is room again
-    assert uplink.unsaid == 3
+    assert uplink.toll.unsaid == 3

@@ -51,7 +51,7 @@ def park(call: CallState, now: float) -> None:
 
 def end(call: CallState, now: float) -> None:
     call.timers.clear()
-    told(call, call.hops.end(call.uplink.dropped))
+    told(call, call.hops.end(call.uplink.toll.dropped))
     model_gone(call)
     keep_heard(call, now, everything=True)
     call.downlink.playout.detach(now)
@@ -132,8 +132,9 @@ def keep_heard(call: CallState, now: float, *, everything: bool = False) -> None
     ):
         call.control.consent_ends = None
         call.out.append(e.KeepSound())
-    call.metrics.dropped_up_ms = call.uplink.dropped * 1000
-    call.metrics.unsaid = call.uplink.unsaid
+    toll = call.uplink.toll
+    call.metrics.merged_up_ms, call.metrics.delayed_up_ms = toll.merged * 1000, toll.delayed * 1000
+    call.metrics.dropped_up_ms, call.metrics.unsaid = toll.dropped * 1000, toll.unsaid
     call.metrics.dropped_down_ms = call.downlink.dropped * 1000
     call.metrics.underruns = call.downlink.playout.underruns
 

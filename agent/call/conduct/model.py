@@ -139,7 +139,7 @@ def hop(call: CallState, now: float, *, owed: bool) -> None:
 def session_gone(call: CallState, now: float) -> None:
     """What there was of a session is over; what it said and what was said to it stays."""
     broke_off = call.turns.state is Agent.SPEAKING
-    dropped = call.uplink.dropped
+    dropped = call.uplink.toll.dropped
     if not call.leg.plan.keep_audio:
         dropped -= call.uplink.unanswered
     planned = call.leg.state is Leg.OPENING
@@ -161,7 +161,7 @@ def follow_hop(call: CallState, now: float) -> None:
         voice_at=call.turns.caller_last_heard(),
         speaks=call.turns.state is not Agent.QUIET,
         caught_up=call.uplink.speech_sent,
-        dropped=call.uplink.dropped,
+        dropped=call.uplink.toll.dropped,
     )
     life.told(call, call.hops.follow(now, moment))
 
