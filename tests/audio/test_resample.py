@@ -234,3 +234,15 @@ def test_a_wide_band_line_that_becomes_a_narrow_one_sounds_as_one() -> None:
 def test_what_has_the_models_rate_stays_as_it_is() -> None:
     sound = Pcm16k(b"\1\2\3\4")
     assert AsItIs().feed(sound) is sound
+
+
+@pytest.mark.parametrize("kind", [Upsample8to16, Downsample24to8, Downsample24to16])
+def test_pieces_of_any_lengths_one_after_the_other_are_what_the_whole_is(kind: type[Any]) -> None:
+    """Pieces of one length in a row take another way through than the first of them."""
+    lengths = [480, 480, 480, 960, 960, 480, 480, 7, 480, 480, 480, 1920, 1920, 1920, 4800, 4800]
+    source = Pcm8k if kind is Upsample8to16 else Pcm24k
+    samples = np.random.default_rng(5).integers(-32768, 32767, sum(lengths)).astype("<i2")
+    pieces = np.split(samples, np.cumsum(lengths)[:-1])
+    resampler = kind()
+    said = b"".join(resampler.feed(source(piece.tobytes())) for piece in pieces)
+    assert said == kind().feed(source(samples.tobytes()))
