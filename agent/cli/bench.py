@@ -24,6 +24,7 @@ from agent.cli.parts.cost import (
     Sample,
     check_machine,
     cores,
+    interpreter,
     pinned,
     resident_mb,
     sample,
@@ -86,7 +87,7 @@ def _measure(
     where = cores()
     console.print(
         f"server on core {where.server}; model and callers on core {where.generators}; "
-        f"{calls} calls for {seconds:g} s; scheduling: {scheduling()}"
+        f"{calls} calls for {seconds:g} s; scheduling: {scheduling()}; {interpreter()}"
     )
     with ExitStack() as stack:
         log = stack.enter_context(open(data / "log", "wb"))

@@ -10,7 +10,7 @@ import numpy as np
 from agent.audio.playout import PlayoutOptions
 from agent.audio.resample import Downsample24to8, Upsample8to16
 from agent.cli.parts import bench_figures as figures
-from agent.cli.parts.cost import others_percent, percent, scheduling, stolen_percent
+from agent.cli.parts.cost import interpreter, others_percent, percent, scheduling, stolen_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,6 +58,7 @@ class BenchReport(msgspec.Struct, kw_only=True):
         seconds: of the steady window, in which CPU is counted.
         server_core, generator_core: where they were pinned.
         scheduling: of all processes of the bench.
+        python: of all of them; `optimised` where its build says that it was made with profile-guided optimisation.
         server_cpu_percent: user and system time of the server's process, all its threads.
         others_percent: of the server's core, what went to nobody of ours: a row with much of it is worth little.
         stolen_percent: of the time, how long the worse of both cores was given to another machine by the host;
@@ -90,6 +91,7 @@ class BenchReport(msgspec.Struct, kw_only=True):
     server_core: int
     generator_core: int
     scheduling: str
+    python: str
     server_cpu_percent: float
     server_cpu_percent_per_call: float
     others_percent: float
@@ -173,6 +175,7 @@ def report(spent: Spent, seen: Seen) -> BenchReport:
         server_core=spent.cores.server,
         generator_core=spent.cores.generators,
         scheduling=scheduling(),
+        python=interpreter(),
         server_cpu_percent=round(server, 2),
         server_cpu_percent_per_call=round(server / seen.wanted, 3),
         others_percent=round(_others(spent), 1),
