@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
+from baresip.call import CallState
 from baresip.errors import AudioNotActive, AudioRestarted, BaresipError, TransferFailed
 from baresip.events import Event
 
@@ -56,6 +57,13 @@ QUEUE = 2
 
 READ = 4096
 """Bytes (256 ms, or half of that on a wide-band line) that are read at a time: each time the library is given room for so many."""
+
+UNREACHED = 4.0
+"""Seconds after which whoever has not said anything is taken not to be there: three times the INVITE was repeated meanwhile
+(RFC 3261, section 17.1.1.2)."""
+
+REACHED = frozenset({Event.CALL_RINGING, Event.CALL_PROGRESS, Event.CALL_ESTABLISHED})
+"""What tells that the other side has our call."""
 
 PAUSE = 0.5
 """Seconds of a `w` among keys."""
@@ -107,6 +115,11 @@ class SipLine:
         self._now = wakeups.now
         self._wakeup = wakeups.register(self._look)
         self._answered: asyncio.Future[None] = loop.create_future()
+        self._reached: asyncio.Future[None] = (
+            loop.create_future()
+        )  # the other side has said anything
+        if call.state is not CallState.OUTGOING:
+            self._reached.set_result(None)
         self._begin(8000)
         self._keys = asyncio.Lock()
         self._left = False
@@ -221,6 +234,11 @@ class SipLine:
                 log.info("keys were not sent", why=type(error).__name__)
 
     async def _hang_up(self) -> None:
+        # A call may be taken back only after its other side has said anything (RFC 3261, section 9.1). The library forgets one that
+        # is taken back before, without a word: it would ring on.
+        await asyncio.wait(
+            (self._reached, self.ended), timeout=UNREACHED, return_when=asyncio.FIRST_COMPLETED
+        )
         try:
             await self._call.hangup()
         except BaresipError as error:  # most often it has just ended by itself
@@ -231,6 +249,8 @@ class SipLine:
 
     def _happened(self, event: StackEvent) -> None:
         now = self._now()
+        if event.event in REACHED and not self._reached.done():
+            self._reached.set_result(None)
         if event.event is Event.CALL_ESTABLISHED:
             if not self._answered.done():
                 self._begin(self._rate())

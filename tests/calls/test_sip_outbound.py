@@ -138,11 +138,19 @@ async def test_a_call_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
         assert (await caller.call(there))["reason"] == "no_answer"
 
 
-async def test_a_call_that_nobody_wants_any_more_rings_no_longer(tmp_path: Path) -> None:
+RINGS = "  <send><![CDATA[\nSIP/2.0 180"
+DEAF = '  <recv request="INVITE"/>\n  <recv request="INVITE"/>\n'
+"""A callee who says nothing until he is asked for the third time, a second and a half later."""
+
+
+@pytest.mark.parametrize("before", ["", DEAF], ids=["while it rings", "before it rings"])
+async def test_a_call_that_nobody_wants_any_more_rings_no_longer(
+    tmp_path: Path, before: str
+) -> None:
     agent = {"outbound": ONCE | {"ring_seconds": 60, "attempts": 3}}
     async with (
         office(tmp_path, agent=agent) as caller,
-        callee(tmp_path, "called_away") as there,
+        callee(tmp_path, "called_away", says={RINGS: before + RINGS}) as there,
     ):
         dial = await dialling(caller, f"sip:bob@{there.where}")
         assert dial.stderr is not None
