@@ -564,6 +564,9 @@ ModelEvent = (
 CallEvent = CallStarted | CallAbandoned | EndPolitely | AnsweredBy | TransferEnded
 AnyEvent = CallEvent | LineEvent | ModelEvent | ToolFinished | VoiceDetected
 
+SOUND = frozenset((LineAudio, ModelAudio))
+"""What comes fifty times a second."""
+
 LineCommand = Play | Mark | Clear | Digits | HangUp
 ModelCommand = OpenModel | SendAudio | SendText | SendNote | SendToolResult | EndAudio | CloseModel
 ToolCommand = StartTool | CancelTool

@@ -165,12 +165,13 @@ class Playout:
         """
         if len(pcm) % SAMPLE_BYTES:
             raise OwnFault(f"{len(pcm)} bytes are not whole samples")
-        room = max(0, self._limits.queue - (self.queued - self._sent))
-        dropped = max(0, pcm.samples - room)
-        self._tape.samples += pcm[: room * SAMPLE_BYTES] if dropped else pcm
-        if self._heard - self._tape.start > self._limits.queue:
+        tape, most = self._tape, self._limits.queue
+        room = max(0, most - (tape.end - self._sent))
+        dropped = max(0, len(pcm) // SAMPLE_BYTES - room)
+        tape.samples += pcm[: room * SAMPLE_BYTES] if dropped else pcm
+        if self._heard - tape.start > most:
             # Nobody takes what was heard: it is bounded all the same, the oldest goes.
-            self._tape.forget_before(self._heard - self._limits.queue)
+            tape.forget_before(self._heard - most)
         return dropped
 
     def end_utterance(self) -> int:
@@ -224,18 +225,19 @@ class Playout:
             return commands
         if self._end_is_sent():
             commands.append(self._mark(now))
-        playing = self._playing(now)
-        if self._sent - playing > self._limits.low:
+        limits, playing = self._limits, self._playing(now)
+        if self._sent - playing > limits.low:
             return commands
-        end = min(self.queued, playing + self._limits.lead)
-        end -= end % self._limits.frame
+        end = min(self._tape.end, playing + limits.lead)
+        end -= end % limits.frame
         if end > self._sent and (playing == self._sent or self._runs[-1].cut):
             self._start_run(now)
         while self._sent < end:
-            stop = min(end, self._next_mark())
+            marked = self._next_mark()
+            stop = min(end, marked)
             commands.append(Play(self._tape.between(self._sent, stop)))
             self._sent = stop
-            if stop == self._next_mark():
+            if stop == marked:
                 commands.append(self._mark(now))
         return commands
 

@@ -38,6 +38,7 @@ class Lately:
 
     def __init__(self, kind: type[LinePcm] = Pcm8k) -> None:
         self.kind = kind
+        self._most = round(LATELY * kind.rate)
         self._start = 0
         self._samples = bytearray()
 
@@ -45,10 +46,12 @@ class Lately:
         """`pcm` was sent for `position`, in place of what was taken back from there on."""
         if not self._start <= position <= self.end:
             self._start, self._samples = position, bytearray()
-        self._samples[2 * (position - self._start) :] = pcm
-        gone = max(0, len(self._samples) // 2 - round(LATELY * self.kind.rate))
-        del self._samples[: 2 * gone]
-        self._start += gone
+        samples = self._samples
+        samples[2 * (position - self._start) :] = pcm
+        gone = len(samples) // 2 - self._most
+        if gone > 0:
+            del samples[: 2 * gone]
+            self._start += gone
 
     @property
     def end(self) -> int:
@@ -68,7 +71,8 @@ class Downlink:
     Attributes:
         kind: the line's sound; until there is one, 8 kHz.
         lately: what was sent last.
-        due_at: when the agent's voice is to be looked after again.
+        due_at: when the agent's voice is to be looked after again: what of it is sent, what was heard, what silence is about it.
+        fed: there is more of a reply that goes on: what of it is sent next may be due sooner, and nothing else is.
     """
 
     kind: type[LinePcm]
@@ -77,6 +81,7 @@ class Downlink:
         self._options = options
         self._early: Steps | None = []  # how it came to what is queued; None: a line was there
         self.due_at = math.inf
+        self.fed = False
         self._begin(Pcm8k)
 
     def _begin(self, kind: type[LinePcm]) -> None:
@@ -127,8 +132,13 @@ class Downlink:
         for command in commands:
             if type(command) is Play:
                 self.lately.put(position, command.pcm)
-                position += command.pcm.samples
+                position += len(command.pcm) // 2
         return commands
+
+    def look_again(self) -> None:
+        """Find out when there is something to send next, or to miss."""
+        deadline = self.playout.deadline()
+        self.due_at = math.inf if deadline is None else deadline
 
     def feed(self, pcm: Pcm24k, *, audible: bool = True) -> None:
         """Say this after all that is waiting."""
@@ -140,7 +150,8 @@ class Downlink:
 
     def _feed(self, pcm: Pcm24k, *, audible: bool) -> int:
         dropped = self.playout.feed(self._resample.feed(pcm))
-        self.dropped += dropped / self.kind.rate
+        if dropped:
+            self.dropped += dropped / self.kind.rate
         if audible:
             self._audible = self.position
         return dropped

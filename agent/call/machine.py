@@ -63,13 +63,14 @@ class CallMachine:
         """Take one event; `now` never goes back."""
         call = self._call
         if call.phase is not Phase.ENDED:
-            if type(event) is not e.LineAudio:  # 50 a second, and none changes what the agent says
+            kind = type(event)
+            if kind not in e.SOUND:  # sound that changes more than what is sent next says so itself
                 call.downlink.due_at = now
-            if type(event) in FROM_MODEL:
+            if kind in FROM_MODEL:
                 call.air.sign_of_life(now)
-            if type(event) in hearing.UNDERSTOOD:
+            if kind in hearing.UNDERSTOOD:
                 call.local.word.forget()
-            HANDLERS[type(event)](call, event, now)
+            HANDLERS[kind](call, event, now)
         return self._flush(now)
 
     def tick(self, now: float) -> list[e.AnyCommand]:
@@ -84,11 +85,13 @@ class CallMachine:
     def deadline(self) -> float | None:
         """When to call `tick`, None where only an event can change anything."""
         call = self._call
-        at = min((call.downlink.due_at, call.air.deadline(), *call.timers.values()))
-        for leg in (call.uplink, call.leg):
-            its = leg.deadline()
-            if its is not None and its < at:
-                at = its
+        at = min(call.downlink.due_at, call.air.deadline(), *call.timers.values())
+        its = call.uplink.deadline()
+        if its is not None and its < at:
+            at = its
+        its = call.leg.deadline()
+        if its is not None and its < at:
+            at = its
         return None if at == math.inf else at
 
     # ---- what the record tells
@@ -139,24 +142,28 @@ class CallMachine:
     def _flush(self, now: float) -> list[e.AnyCommand]:
         """The commands of this step, in the order in which they must be carried out."""
         call = self._call
+        downlink = call.downlink
         if call.phase is not Phase.ENDED:
             model.look_after_model(call, now)
-            if now >= min(call.downlink.due_at, call.air.deadline()):
+            if now >= downlink.due_at or now >= call.air.deadline():
                 silence.break_silence(call, now)
             if call.truth.pending:
                 model.tell_truth(call, now)
         if call.phase is not Phase.ENDED:
             if call.control.to_press:
                 keys.press_what_is_due(call, now)
-            speaks = now >= call.downlink.due_at or call.phase is Phase.ENDING
-            if speaks:
-                call.out.extend(call.downlink.due(now))
+            speaks = now >= downlink.due_at or call.phase is Phase.ENDING
+            if speaks or downlink.fed:
+                call.out.extend(downlink.due(now))
             call.out.extend(call.uplink.due(now))
-            call.turns.sent(now, speech=call.uplink.speech_sent, position=call.downlink.sent)
+            call.turns.sent(now, speech=call.uplink.speech_sent, position=downlink.sent)
             if call.hops.following:
                 model.follow_hop(call, now)
             if speaks:
                 line.follow_the_ear(call, now)
+            elif downlink.fed:
+                downlink.look_again()
+            downlink.fed = False
         out, call.out = call.out, []
         return out
 

@@ -162,10 +162,10 @@ class ModelLeg:
 
     def deadline(self) -> float | None:
         """When `due` has to be asked next."""
+        if self.state is Leg.READY:
+            return None if self._ends_at is None else self._ends_at - self._options.hop_late
         if self.state is Leg.WAITING:
             return self._open_at
-        if self.state is Leg.READY and self._ends_at is not None:
-            return self._ends_at - self._options.hop_late
         if self.state is Leg.OPENING and self._lost_at is not None:
             return self._lost_at + self._options.budget
         return None
@@ -263,6 +263,10 @@ class ModelLeg:
         self._plan = plan
         self._open_at = now + wait
         return True
+
+    def settled(self, now: float) -> bool:
+        """Whether there is a session, and its end is far: there is nothing to do about it."""
+        return self.state is Leg.READY and not self.ends_soon(now)
 
     def due(self, now: float) -> bool:
         """Whether it is time to open the next session."""

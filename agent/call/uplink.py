@@ -265,7 +265,7 @@ class Uplink:
             return []
         out: list[ModelCommand] = []
         self._refill(now)
-        while self._room(now):
+        while (self._audio or self._urgent) and self._room(now):
             if self._urgent and now >= self._words_at:
                 out.append(self._urgent.popleft())
                 self._words_paid = max(self._words_paid, now) + _size(out[-1]) / self._options.words
@@ -281,7 +281,9 @@ class Uplink:
 
     def deadline(self) -> float | None:
         """When `due` has something again, None where only new input can change that."""
-        if not self._ready or not (self._urgent or self._ends or self._waiting >= self._message):
+        if not self._ready or not (self._audio or self._urgent):
+            return None
+        if not (self._urgent or self._ends or self._waiting >= self._message):
             return None
         room = 0.0
         if len(self._sent_at) == self._options.messages:

@@ -14,6 +14,7 @@ import structlog
 
 from agent.errors import StorageError
 from agent.events import (
+    SOUND,
     CallAbandoned,
     CallerSaid,
     CallerTyped,
@@ -105,6 +106,12 @@ class Guard:
 
     def saw(self, event: AnyEvent) -> None:
         """Something happened in the call."""
+        if type(event) not in SOUND:
+            self._weigh(event)
+        if self._beat.now() >= self._look_at:
+            self._look()
+
+    def _weigh(self, event: AnyEvent) -> None:
         match event:
             case ModelUsage():
                 self._tokens += self._beat.prices.tokens(event)
@@ -121,8 +128,6 @@ class Guard:
                 self._refused("said_so", GOODBYE_WITHIN)
             case _:
                 pass
-        if self._beat.now() >= self._look_at:
-            self._look()
 
     def cost(self) -> float:
         """US dollars, so far."""

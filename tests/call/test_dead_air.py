@@ -20,7 +20,17 @@ from agent.call.life import Phase
 from agent.call.options import CallOptions
 from agent.call.turns import Agent
 from agent.errors import Fate
-from tests.call.calls import MOMENT, REPEAT, THERE, TROUBLE, UNHEARD, Bench, say, talking
+from tests.call.calls import (
+    MOMENT,
+    REPEAT,
+    THERE,
+    TROUBLE,
+    UNHEARD,
+    Bench,
+    say,
+    speech,
+    talking,
+)
 
 OPTIONS = CallOptions(greeting="Greet the caller.")
 NUDGE = e.SendText(OPTIONS.dead_air.words)
@@ -472,6 +482,32 @@ def test_a_stall_inside_a_reply_is_filled_once_and_then_left() -> None:
     bench.answer(1.0, "We open at eight.")
     bench.run(1.5)
     assert bench.is_in(Phase.TALKING)
+
+
+@pytest.mark.parametrize("ahead", [0.1, 0.5])
+def test_a_voice_that_comes_piece_by_piece_is_sent_at_once_and_its_stall_is_noticed(
+    ahead: float,
+) -> None:
+    """Pieces that go on with a reply are not looked at as a new one is; each is sent as it comes all the same."""
+    bench = talking()
+    begun = spoken(bench)
+    bench.answer(ahead, "We open", complete=False)
+    for n in range(100):
+        bench.run(0.02)
+        bench.tell(e.ModelAudio(speech(0.02)))
+        there = 0.02 * (n + 1) + ahead
+        lead = 0.02 * (n + 1) + 0.36  # what is sent and not yet heard
+        assert spoken(bench) - begun >= min(there, lead) - 0.04  # a frame, and the filters' delay
+    end = bench.now + ahead
+    bench.run(ahead + 4.0)
+    ((words, waited),) = said(bench, end)
+    assert words == MOMENT.text
+    assert waited == pytest.approx(2.5, abs=0.06)
+
+
+def spoken(bench: Bench) -> float:
+    """Seconds of sound that the line was sent."""
+    return sum(command.pcm.seconds for command in bench.all(e.Play) if isinstance(command, e.Play))
 
 
 def test_a_stall_that_is_over_in_time_is_not_talked_about() -> None:

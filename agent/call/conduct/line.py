@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from agent import events as e
@@ -67,8 +66,7 @@ def follow_the_ear(call: CallState, now: float) -> None:
         line_ended(call, e.LineEnded("lost"), now)
     if call.phase is Phase.ENDING:
         life.heard_out(call, now)
-    deadline = call.downlink.playout.deadline()
-    call.downlink.due_at = math.inf if deadline is None else deadline
+    call.downlink.look_again()
 
 
 HANDLERS: Mapping[type[e.AnyEvent], Handler] = {

@@ -117,6 +117,8 @@ def excuse(call: CallState, now: float) -> None:
 
 def look_after_model(call: CallState, now: float) -> None:
     """Open the next session when its time has come, hop in a silent moment, give up when it takes too long."""
+    if call.leg.settled(now):
+        return
     if call.leg.due(now):
         open_model(call, now)
     elif call.leg.out_of_time(now):

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 
 def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
+    if more_of_a_reply(call, event):
+        call.air.agent_spoke()
+        call.downlink.feed(event.pcm)
+        call.turns.all[-1].end = call.downlink.position
+        call.downlink.fed = True
+        return
+    call.downlink.due_at = now
     unwanted = call.control.listening or call.phase is Phase.AWAY
     if call.turns.state is Agent.REFUSING or unwanted:
         call.metrics.refused_ms += event.pcm.seconds * 1000
@@ -34,6 +41,22 @@ def model_audio(call: CallState, event: e.ModelAudio, now: float) -> None:
     call.downlink.feed(event.pcm, audible=event.audible)
     turn.end = call.downlink.position
     life.answer(call, now)
+
+
+def more_of_a_reply(call: CallState, event: e.ModelAudio) -> bool:
+    """Whether this is one more piece of what the agent is saying, so that nothing is new but it; nearly all pieces are."""
+    turn = call.turns.current
+    return (
+        call.turns.state is Agent.SPEAKING
+        and call.phase is Phase.TALKING
+        and event.audible
+        and turn is not None
+        and not turn.own
+        and call.local.stop is None
+        and not call.control.listening
+        and Timer.SPEAK not in call.timers
+        and Timer.ANSWER not in call.timers
+    )
 
 
 def generation_complete(call: CallState, event: e.GenerationComplete, now: float) -> None:
