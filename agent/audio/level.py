@@ -35,9 +35,14 @@ def loudness(pcm: Pcm) -> int:
     return audioop.rms(pcm, 2)
 
 
+def peak(pcm: bytes) -> int:
+    """The largest sample, of either sign."""
+    return audioop.max(pcm, 2)
+
+
 def audible(pcm: Pcm) -> bool:
     """Whether any of it can be heard on a telephone; digital silence cannot, nor the faintest dither."""
-    return audioop.max(pcm, 2) > INAUDIBLE
+    return peak(pcm) > INAUDIBLE
 
 
 def steady(level: int, samples: int) -> bytes:
@@ -91,14 +96,14 @@ class SpeechMeter:
 
     def feed(self, pcm: LinePcm, at: float) -> bool:
         """Take a frame whose last sample was spoken at `at`; answers whether it is voiced."""
-        options = self._options
+        options, seconds = self._options, pcm.seconds
         level = rms(pcm)
         loud = level > min(max(self._floor + options.above, options.least), options.enough)
         if level < self._floor:
             self._floor = max(level, options.least - options.above)
         else:
-            self._floor = min(level, self._floor + options.rise * pcm.seconds)
-        self._loud = self._loud + pcm.seconds if loud else 0.0
+            self._floor = min(level, self._floor + options.rise * seconds)
+        self._loud = self._loud + seconds if loud else 0.0
         if self.speaking and self.last_voiced is not None:
             self.speaking = loud or at - self.last_voiced < options.hangover
         voiced = loud and (self.speaking or self._loud >= options.onset)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from agent.audio.level import peak
 from agent.events import LinePcm, Pcm8k, Pcm16k, Pcm24k
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ class Filter:
         ages = times[np.newaxis, :] - self.up * (np.arange(self.span)[:, np.newaxis] - self.history)
         inside = (ages >= 0) & (ages < len(taps))
         self.matrix: Samples = np.where(inside, taps[np.where(inside, ages, 0)], 0.0)
+        # Input below this peak makes no output that would have to be clipped.
+        self.safe = int(32767 / np.abs(self.matrix).sum(axis=0).max())
 
     def blocks(self, samples: Samples, rows: int) -> Samples:
         """`rows` overlapping stretches of `samples`: the history, then `rows_in` for each of them."""
@@ -126,6 +129,7 @@ class Resampler:
     def reset(self) -> None:
         """Forget what was fed: the next sample follows silence."""
         self._past: Samples = np.zeros(self.fir.history)
+        self._loud = False  # whether the filter may hold what can make its output too loud
         self._fed = False
 
     def _rest(self) -> bytes:
@@ -145,8 +149,10 @@ class Resampler:
         if len(pcm) == frame.size and len(self._past) == fir.history:
             out = frame.apply(self._past, pcm)
             self._past = frame.past
-            return _int16(out)
+            loud, self._loud = self._loud, peak(pcm) > fir.safe
+            return _int16(out) if loud or self._loud else _rounded(out)
         self._expect(len(pcm))
+        self._loud = True
         samples: Samples = np.concatenate((self._past, np.frombuffer(pcm, INT16)))
         end = len(samples)
         steps, rest = divmod(end - fir.history, fir.down)
@@ -159,15 +165,22 @@ class Resampler:
 
     def _expect(self, size: int) -> None:
         """A telephone sends pieces of one length, and so does a model: what comes twice is likely to go on."""
-        if size == self._size and size <= LONGEST and size % (2 * self.fir.rows_in) == 0:
-            self._frame = Frame(self.fir, size // 2)
+        fir = self.fir
+        whole = size % (2 * fir.rows_in) == 0 and size >= 2 * fir.history
+        if size == self._size and size <= LONGEST and whole:
+            self._frame = Frame(fir, size // 2)
         self._size = size
 
 
 def _int16(samples: Samples) -> bytes:
-    """Rounded and clipped, in place, then as bytes."""
-    np.rint(samples, out=samples)
+    """Clipped and rounded, in place, then as bytes."""
     samples.clip(QUIETEST, LOUDEST, out=samples)
+    return _rounded(samples)
+
+
+def _rounded(samples: Samples) -> bytes:
+    """As `_int16`, of what is known to be in range."""
+    np.rint(samples, samples)
     return samples.astype(INT16).tobytes()
 
 

@@ -246,3 +246,23 @@ def test_pieces_of_any_lengths_one_after_the_other_are_what_the_whole_is(kind: t
     resampler = kind()
     said = b"".join(resampler.feed(source(piece.tobytes())) for piece in pieces)
     assert said == kind().feed(source(samples.tobytes()))
+
+
+@pytest.mark.parametrize("kind", [Upsample8to16, Downsample24to8, Downsample24to16])
+def test_a_quiet_piece_behind_a_loud_one_is_clipped_where_the_loud_one_rings_into_it(
+    kind: type[Any],
+) -> None:
+    """Quiet pieces are not clipped at all, and a filter remembers: all the same they are what the whole is."""
+    source = Pcm8k if kind is Upsample8to16 else Pcm24k
+    dice = np.random.default_rng(7)
+    pieces = []
+    for n in range(40):
+        full = np.where(dice.random(480) > 0.5, 32767, -32768)
+        quiet = dice.integers(-900, 900, 480)
+        # The loud part ends where the piece does, so that it rings into the quiet one behind it.
+        loud = np.concatenate([quiet[:400], full[:80]])
+        pieces.append((loud, quiet, quiet)[n % 3].astype("<i2").tobytes())
+    resampler = kind()
+    said = b"".join(resampler.feed(source(piece)) for piece in pieces)
+    assert said == kind().feed(source(b"".join(pieces)))
+    assert np.abs(np.frombuffer(said, "<i2").astype(int)).max() >= 32767
