@@ -28,7 +28,7 @@ from agent.events import (
 )
 from agent.protocols.sip.address import target
 from agent.protocols.sip.endings import ended, transfer_outcome, untaken
-from agent.protocols.sip.sound import FRAME, Fit, Heard, Spoken
+from agent.protocols.sip.sound import Fit, Heard, Spoken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,9 @@ look that found a frame, 15 ms now and then, in case they come earlier by now, 5
 
 EARLY_EVERY = 8
 """Frames from one early look to the next."""
+
+ASK = 0.2
+"""Seconds after which the ring is asked at the latest what it holds."""
 
 QUEUE = 2
 """Seconds that may wait for a ring that takes nothing; above it the line is lost: it would be late."""
@@ -124,7 +127,7 @@ class SipLine:
         self._keys = asyncio.Lock()
         self._left = False
         self._frames = 0  # looks that found one
-        self._report_at = 0.0
+        self._reported = 0.0  # when the ring was last asked what it holds
         self._carry: dict[type[LineCommand], Callable[[LineCommand], None]] = {
             Play: self._play,
             Mark: self._mark,
@@ -287,7 +290,8 @@ class SipLine:
 
     def _look(self, now: float) -> None:
         pcm = self._received()
-        if self._spoken.pending and (pcm or now >= self._report_at):
+        spoken = self._spoken
+        if spoken.pending and now >= self._reported + min(ASK, spoken.ahead / (2 * self.rate)):
             self._report(now)
         if self._answered.done():
             for frame in self._heard.frames(pcm, now):
@@ -317,7 +321,7 @@ class SipLine:
 
     def _report(self, now: float) -> None:
         """Tell which marks have been heard, and give what there was no room for."""
-        self._report_at = now + FRAME
+        self._reported = now
         try:
             held = self._fit.held(self._call.audio.info().tx_buffered)
         except AudioNotActive:

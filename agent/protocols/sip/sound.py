@@ -31,8 +31,8 @@ DEAD = 15.0
 class Spoken:
     """What the agent says, on its way through a ring.
 
-    After each step write `due()` and report it with `wrote`; while there is something `pending` ask every frame or so what was
-    `played`. `held` is always the bytes that the ring says it holds.
+    After each step write `due()` and report it with `wrote`; while there is something `pending` ask what was `played` as soon as
+    what is `ahead` may have been. `held` is always the bytes that the ring says it holds.
 
     Args:
         limit: most bytes that may wait outside the ring; a call that is further ahead has lost its line.
@@ -73,6 +73,13 @@ class Spoken:
     def pending(self) -> bool:
         """Whether it depends on the ring what comes next: something is in it, or would be."""
         return bool(self._ring or self._waiting or self._marks)
+
+    @property
+    def ahead(self) -> int:
+        """Bytes that the ring has to play before `played` has anything to tell; 0: it is to be asked each time."""
+        if self._flushing or self._waiting:
+            return 0
+        return self._marks[0][0] - self._played if self._marks else len(self._ring)
 
     def due(self) -> bytes:
         """What to write now; nothing from a `clear` until `played` has found the ring empty."""

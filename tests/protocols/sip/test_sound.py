@@ -71,6 +71,33 @@ def test_the_ring_matters_until_all_that_was_said_has_been_played() -> None:
     assert spoken.pending
 
 
+def test_it_is_known_how_much_the_ring_has_to_play_before_there_is_anything_to_tell() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.play(sound(1, 3))
+    assert spoken.ahead == 0  # it waits for the ring
+    step(spoken, ring)
+    assert spoken.ahead == len(sound(1, 3))
+    spoken.mark("a")
+    spoken.play(sound(2, 2))
+    step(spoken, ring)
+    assert spoken.ahead == len(sound(1, 3))  # the mark's; what is behind it does not matter yet
+    ring.tick()
+    step(spoken, ring)
+    assert spoken.ahead == len(sound(1, 2))
+    ring.tick()
+    ring.tick()
+    assert step(spoken, ring) == ["a"]
+    assert spoken.ahead == len(sound(2, 2))
+
+
+def test_while_a_ring_is_flushed_it_is_asked_each_time() -> None:
+    spoken, ring = Spoken(32_000), Ring()
+    spoken.play(sound(1, 3))
+    step(spoken, ring)
+    assert spoken.clear(len(ring.held))
+    assert spoken.ahead == 0
+
+
 def test_a_mark_without_sound_is_passed_at_once() -> None:
     spoken, ring = Spoken(32_000), Ring()
     spoken.mark("a")
