@@ -35,6 +35,9 @@ class StarletteSocket:
             message = await self._websocket.receive()
         except RuntimeError as error:  # asked again after the end
             raise Closed(ABNORMAL, str(error)) from error
+        text: str | None = message.get("text")
+        if text is not None:
+            return text
         if message["type"] == "websocket.disconnect":
             code = message.get("code", NO_STATUS)
             # uvicorn reports a connection that broke as 1005 without a reason; a real close frame
@@ -42,9 +45,8 @@ class StarletteSocket:
             if code == NO_STATUS and "reason" not in message:
                 code = ABNORMAL
             raise Closed(code, message.get("reason") or "")
-        text: str | None = message.get("text")
-        data: bytes = message["bytes"] if text is None else b""
-        return data if text is None else text
+        data: bytes = message["bytes"]
+        return data
 
     async def write(self, message: str | bytes) -> None:
         """Hand one message to the server; raises `Closed`."""

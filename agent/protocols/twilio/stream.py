@@ -207,7 +207,8 @@ class TwilioStream:
         Raises:
             LineProtocolError: the stream cannot go on.
         """
-        if self.state is State.STARTED:
+        started = self.state is State.STARTED
+        if started:
             self._deadline = now + SILENT_SECONDS
         elif self.state is State.STOPPED:
             self.faults[Fault.MISPLACED] += 1
@@ -221,6 +222,8 @@ class TwilioStream:
             frame = _decode(message)
         except _UNREADABLE as error:
             return self._receive_unreadable(message, str(error), now)
+        if started and frame.event == "media":  # fifty times a second
+            return self._in_order(frame)
         return self._receive(frame, now)
 
     def send(self, command: LineCommand | Answer) -> str | None:
