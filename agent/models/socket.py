@@ -14,6 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.protocol import State
 
 from agent.drive.socket import Closed
+from agent.models.framing import ClientFrames
 from agent.models.live import ConnectFailed
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class ClientSocket:
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
+        self._frames = ClientFrames()
 
     async def receive(self) -> bytes:
         """Next message as bytes, text or binary alike; raises `Closed`."""
@@ -70,16 +72,17 @@ class ClientSocket:
     def offer(self, message: str | bytes) -> bool:
         """Send one text message if the connection is open and nothing waits in its buffers; whether it was sent.
 
-        The library's own `send` is made of the same two steps, between checks that cost twice as much as they do.
+        Nothing of the library's does: what it has to write it writes at once, and a message of ours is one frame, so that none is
+        begun and not ended. Its own `send` costs three times as much.
         """
-        protocol, transport = self._connection.protocol, self._connection.transport
-        if protocol.state is not State.OPEN or transport.is_closing():
+        transport = self._connection.transport
+        if self._connection.state is not State.OPEN or transport.is_closing():
             return False
         if transport.get_write_buffer_size():
             return False
-        protocol.send_text(message.encode() if isinstance(message, str) else message)
-        for data in protocol.data_to_send():
-            transport.write(data)
+        transport.write(
+            self._frames.text(message.encode() if isinstance(message, str) else message)
+        )
         return True
 
     async def close(self, code: int, reason: str) -> None:
