@@ -97,17 +97,17 @@ def test_a_bad_network_is_waited_for_as_long_as_the_settings_say(
 
 @pytest.mark.slow
 @pytest.mark.measure
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @needs_sipp
 async def test_call_after_call_all_are_answered_and_leave_nothing_behind(
     tmp_path: Path, full: bool
 ) -> None:
     """Twenty new calls a second, of a second each: 30 at a time, more while the machine is slow."""
-    calls = 400 if full else 40
+    calls, rounds = (400, 6) if full else (40, 3)
     held: list[float] = []
     room = {"MAX_CALLS": "150", "CALLER_CALLS_PER_HOUR": "1000000"}
     with sip_serving(tmp_path, "--speed", "50", settings=room) as served:
-        for _ in range(3):
+        for _ in range(rounds):
             verdict = await sipp(
                 tmp_path, "short", served.where, "-m", str(calls), "-r", "20", seconds=60
             )
@@ -115,10 +115,12 @@ async def test_call_after_call_all_are_answered_and_leave_nothing_behind(
             assert verdict.count("Successful call") == calls
             held.append(served.memory)
     print(
-        f"\n3 times {calls} calls at 20 a second: memory {', '.join(f'{mb:.0f}' for mb in held)} MB"
+        f"\n{rounds} times {calls} calls at 20 a second: memory {', '.join(f'{mb:.0f}' for mb in held)} MB"
     )
-    # The first round is warming up, and what malloc keeps follows the most calls there were at a time; 50 kB a call would be seen.
-    assert held[2] - held[1] < 20
+    # The first rounds are warming up, and what malloc keeps follows the most calls there were at a time; 50 kB a call would be seen.
+    assert held[-1] - held[-2] < 20
+    if full:
+        assert held[-1] - held[-3] < 20
 
 
 @pytest.mark.slow
