@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import cache
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 from unittest.mock import patch
@@ -23,7 +24,7 @@ from agent.simulator import faults
 from agent.simulator.brain import BenchBrain, Call, Heard as Understood
 from agent.simulator.caller import utterance
 from agent.simulator.clock import Owner, now
-from agent.simulator.ears import Recogniser
+from agent.simulator.ears import Hearing, Recogniser
 from agent.simulator.phone import Manners
 from agent.tools.base import Answer, CallInfo, Declaration, Tool
 from agent.tools.end_call import EndCall
@@ -261,6 +262,20 @@ class Crowd:
                 if not any(each.start_s < part.start_s < end for part in heard.report.heard)
             ]
         return found
+
+    def run_together(self) -> set[str]:
+        """Things said with too short a pause between them for anybody to hear two: the model hears one, which is neither.
+
+        A caller who hears a late answer in the middle of his words, and its end, takes it for the answer and says his next thing.
+        """
+        pause = Hearing().silence_seconds
+        return {
+            each.text
+            for heard in self._heard
+            for one, next_ in pairwise(heard.report.spoken)
+            if next_.start_s - one.end_s < pause
+            for each in (one, next_)
+        }
 
     def longest_wait(self) -> float:
         """Seconds that a caller waited for an answer, at most."""
