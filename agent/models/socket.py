@@ -72,8 +72,8 @@ class ClientSocket:
     def offer(self, message: str | bytes) -> bool:
         """Send one text message if the connection is open and nothing waits in its buffers; whether it was sent.
 
-        Nothing of the library's does: what it has to write it writes at once, and a message of ours is one frame, so that none is
-        begun and not ended. Its own `send` costs three times as much.
+        It cannot fall into a message of the library's: each of ours is one frame, and what the library writes it writes at once. Its
+        own `send` costs three times as much.
         """
         transport = self._connection.transport
         if self._connection.state is not State.OPEN or transport.is_closing():
