@@ -211,6 +211,7 @@ class Silences(Part):
     broke_off: Seconds = None  # after a reply that broke off for nothing
     no_sign: Seconds = None  # after words that the model gives no sign of: it takes a moment
     unsigned_hop: Seconds = None  # after that: another session takes over
+    no_session: Seconds = None  # after a session was lost: it takes a moment
     stall: Seconds = None  # inside a reply: it takes a moment
     stalled_hop: Seconds = None  # after that: another session takes over
     caller_again: Seconds = None  # after a silent caller was asked: once more, and then goodbye

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def call_options(settings: Settings, agent: AgentFile) -> CallOptions:
     """What one call is like; the shorter of two limits holds."""
     longest = min(settings.max_call_seconds, agent.limits.seconds or settings.max_call_seconds)
-    return CallOptions(
+    options = CallOptions(
         greeting=greeting_request(agent),
         answer_within=settings.answer_within,
         max_seconds=float(longest),
@@ -32,11 +32,13 @@ def call_options(settings: Settings, agent: AgentFile) -> CallOptions:
         ),
         uplink=UplinkOptions(),
     )
+    moment = agent.silences.no_session
+    return options if moment is None else msgspec.structs.replace(options, moment_after=moment)
 
 
 def _silences(agent: AgentFile) -> DeadAirOptions:
     chosen = {"caller": agent.limits.silence, "tool": agent.filler_after}
-    chosen |= agent.silences.model_dump()
+    chosen |= agent.silences.model_dump(exclude={"no_session"})
     given = {name: value for name, value in chosen.items() if value is not None}
     return msgspec.structs.replace(DeadAirOptions(), **given)
 
