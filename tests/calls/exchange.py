@@ -12,6 +12,7 @@ import re
 import socket
 import sqlite3
 import wave
+from abc import ABC, abstractmethod
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,20 +109,21 @@ class Record(NamedTuple):
     instance: str
 
 
-class Exchange:
-    """A running server and everybody around it."""
+class Reachable(ABC):
+    """A server that can be called, wherever it runs, and everybody around it.
 
-    def __init__(
-        self, gemini: GeminiStandIn, folder: Path, building: Building, server: Server, url: str
-    ) -> None:
+    Attributes:
+        gemini: the model behind it.
+        folder: its `DATA_DIR`.
+        url: where it listens.
+        excused: violations that a test has looked at itself.
+    """
+
+    def __init__(self, gemini: GeminiStandIn, folder: Path, url: str) -> None:
         self.gemini = gemini
         self.folder = folder
-        self.building = building
-        self.server = server
         self.url = url
-        self.log = StringIO()  # all that was logged
-        self.excused: list[Violation] = []  # a test has looked at these itself
-        self._idle = self.running()
+        self.excused: list[Violation] = []
 
     # ---- calls
 
@@ -229,6 +231,29 @@ class Exchange:
         """Sessions with the model, ever."""
         return self.gemini.stats().opened
 
+    @abstractmethod
+    def running(self) -> set[str]:
+        """What the server has open at this moment."""
+
+    def no_session_is_left(self) -> None:
+        """Every session with the model has ended, and none broke a rule."""
+        stats = self.gemini.stats()
+        assert stats.live == 0
+        assert [each for each in stats.violations if each not in self.excused] == []
+
+
+class Exchange(Reachable):
+    """A server in this process."""
+
+    def __init__(
+        self, gemini: GeminiStandIn, folder: Path, building: Building, server: Server, url: str
+    ) -> None:
+        super().__init__(gemini, folder, url)
+        self.building = building
+        self.server = server
+        self.log = StringIO()  # all that was logged
+        self._idle = self.running()
+
     async def settle(self) -> None:
         """Within 5 s of the end there is no task, no socket and no session more than before the first call."""
         idle = self._idle
@@ -237,17 +262,19 @@ class Exchange:
             lambda: self.running() <= idle and self.building.active == 0,
             lambda: f"left over: {self.running() - idle}, {self.building.active} calls",
         )
-        stats = self.gemini.stats()
-        assert stats.live == 0
-        assert [each for each in stats.violations if each not in self.excused] == []
+        self.no_session_is_left()
 
     def running(self) -> set[str]:
         """Tasks and connections of this process."""
         me = asyncio.current_task()
         tasks = {f"task {task.get_name()}" for task in asyncio.all_tasks() if task is not me}
-        connections = psutil.Process().net_connections("tcp")
-        open_sockets = {f"socket {c.fd}" for c in connections if c.status == "ESTABLISHED"}
-        return tasks | open_sockets
+        return tasks | connections(psutil.Process())
+
+
+def connections(process: psutil.Process) -> set[str]:
+    """TCP connections that a process has open."""
+    found = process.net_connections("tcp")
+    return {f"socket {each.fd}" for each in found if each.status == "ESTABLISHED"}
 
 
 async def within(seconds: float, look: Callable[[], Any], complaint: Any) -> Any:
@@ -332,6 +359,15 @@ def no_canary_in(folder: Path) -> None:
             assert [canary for canary in hidden if canary.encode() in content] == [], path
 
 
+def agents_in(folder: Path, agent: dict[str, Any] | None = None) -> Path:
+    """A folder with one agent; `agent`: what its file says beside the least."""
+    agents = folder / "agents"
+    agents.mkdir(exist_ok=True)
+    described = {"name": "Test", "persona": "You answer.", "disclosure": False, "greeting": "Hi."}
+    (agents / "test.yaml").write_text(yaml.safe_dump(described | (agent or {})))
+    return agents
+
+
 @asynccontextmanager
 async def exchange(
     folder: Path,
@@ -357,10 +393,7 @@ async def exchange(
             0.2 s are soon over, and records would lie in the spool for a while.
         settings: more of the environment.
     """
-    agents = folder / "agents"
-    agents.mkdir(exist_ok=True)
-    described = {"name": "Test", "persona": "You answer.", "disclosure": False, "greeting": "Hi."}
-    (agents / "test.yaml").write_text(yaml.safe_dump(described | (agent or {})))
+    agents = agents_in(folder, agent)
     conduct = conduct or Conduct(setup_seconds=0.02, model_delay_seconds=0.02, speed=50.0)
     conduct = msgspec.structs.replace(conduct, faults=faults)
     voices = own_lines(folder / "lines") if tones else nullcontext()

@@ -8,37 +8,34 @@ from __future__ import annotations
 
 import asyncio
 import math
+import shutil
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import cache
 from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
-from unittest.mock import patch
 
 import msgspec
 import numpy as np
 
-from agent.server.wiring import Wiring
 from agent.simulator import faults
 from agent.simulator.brain import BenchBrain, Call, Heard as Understood
 from agent.simulator.caller import utterance
 from agent.simulator.clock import Owner, now
 from agent.simulator.ears import Hearing, Recogniser
 from agent.simulator.phone import Manners
-from agent.tools.base import Answer, CallInfo, Declaration, Tool
-from agent.tools.end_call import EndCall
-from tests.calls.exchange import Exchange, Heard
+from tests.calls import desk
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from agent.call.options import CallOptions
-    from agent.config.agent_file import AgentFile
     from agent.simulator.ears import Utterance as Sound
     from agent.simulator.phone import Utterance
+    from tests.calls.exchange import Heard, Reachable
 
 SIDE_BY_SIDE = 20
 AUDIBLE = 200
@@ -87,8 +84,8 @@ def length(seed: int) -> float:
     return len(babble(seed)) / 2 / 8000
 
 
-def alike(one: float, other: float) -> bool:
-    return abs(one - other) <= 0.15 * one
+ALIKE = 0.04, 0.15
+"""How much two lengths may differ to be of one thing said, as a share: at first, and where nothing is found so."""
 
 
 class Clerk(BenchBrain):
@@ -110,30 +107,16 @@ class Clerk(BenchBrain):
         return super().prompted(text)
 
     def heard(self, utterance: Sound) -> Understood:
-        # Of hundreds only those of about that length are compared: all share one loop, and no caller waits for it.
-        among = [f"words {n}" for n in range(self._count) if alike(length(n), utterance.seconds)]
-        ears = known(self._count)
-        words = ears.recognise(utterance.pcm, utterance.rate_hz, among) or "something"
+        words = next(filter(None, (self._words(utterance, share) for share in ALIKE)), "something")
         _, reply = super().heard(utterance)
         return Understood(words, (*reply, Call("write_down", {"words": words})))
 
-
-class WriteDown:
-    """A tool that must not be used twice for one thing."""
-
-    declaration = Declaration(
-        name="write_down",
-        description="Write down what the caller said.",
-        parameters={"type": "object", "properties": {"words": {"type": "string"}}},
-    )
-
-    def __init__(self, written: Counter[str]) -> None:
-        self._written = written
-
-    async def run(self, args: dict[str, Any]) -> Answer:
-        await asyncio.sleep(0.15)
-        self._written[args["words"]] += 1
-        return Answer({"result": "written"})
+    def _words(self, utterance: Sound, share: float) -> str | None:
+        """What was said. Of hundreds only those of about that length are compared: all share one loop, and no caller waits for it."""
+        near = share * utterance.seconds
+        every = range(self._count)
+        among = [f"words {n}" for n in every if abs(length(n) - utterance.seconds) <= near]
+        return known(self._count).recognise(utterance.pcm, utterance.rate_hz, among)
 
 
 # ------------------------------------------------------------------ the crowd
@@ -182,27 +165,45 @@ def cost(losses: list[Loss], usual: float) -> str:
 class Crowd:
     """So many calls side by side, each of which says `says` things that nobody else says.
 
+    Args:
+        folder: the server's; the agent's tool is put there.
+        calls, says: so many of each.
+        reply: seconds of the agent's answers.
+
     Attributes:
-        written: how often each thing was written down.
+        agent: what the agent's file says of them.
         asked: how often the model was asked in words, by what it was asked.
         seen: tasks and sockets that there were, looked at twice a second where that was wanted.
     """
 
-    def __init__(self, calls: int, says: int, reply: float = 1.2) -> None:
+    def __init__(self, folder: Path, calls: int, says: int, reply: float = 1.2) -> None:
         self.calls = calls
         self.says = says
-        self.written: Counter[str] = Counter()
+        self.agent: dict[str, Any] = {
+            "tools": ["end_call", {"python": "desk:write_down"}],
+            # A caller who takes "One moment" for the answer would go on to his next question.
+            "silences": {"no_session": 99, "no_sign": 99},
+        }
+        agents = folder / "agents"
+        agents.mkdir()
+        shutil.copy(desk.__file__, agents)
+        self._book = agents / desk.BOOK.name
         self.asked: Counter[str] = Counter()
         self.seen: list[int] = []
         self._reply = reply
         self._heard: list[Heard] = []
+
+    @property
+    def written(self) -> Counter[str]:
+        """How often each thing was written down."""
+        return Counter(self._book.read_text().splitlines())
 
     def brain(self) -> Clerk:
         return Clerk(self.calls * self.says, self.asked, self._reply)
 
     async def talk(
         self,
-        here: Exchange,
+        here: Reachable,
         seconds: float,
         think: tuple[float, float] = (0.6, 0.6),
         *,
@@ -211,38 +212,23 @@ class Crowd:
         """Let them talk until all is said, for `seconds` at most; every call ends by its caller's hand."""
         known(self.calls * self.says)  # learnt before the clock runs
         dice = Random(7)
-        options = Wiring.options
-
-        def patient(wiring: Wiring, agent: AgentFile, info: CallInfo | None = None) -> CallOptions:
-            # A caller who takes "One moment" for the answer would go on to his next question.
-            given = options(wiring, agent, info)
-            air = msgspec.structs.replace(given.dead_air, unsigned=99.0)
-            return msgspec.structs.replace(given, moment_after=99.0, dead_air=air)
-
-        async def at_hand(*_: object) -> list[Tool]:
-            return [EndCall(), WriteDown(self.written)]
-
-        tools = patch.object(Wiring, "tools", at_hand)
-        with tools, patch.object(Wiring, "options", patient):
-            calls = []
-            for n in range(self.calls):
-                manners = Manners(
-                    quiet_s=dice.uniform(*think), patience_s=30.0, hang_up_after_s=4.0
-                )
-                talk = said(self.calls * self.says)[n * self.says : (n + 1) * self.says]
-                call = here.call(*talk, call_sid=sid(n), max_seconds=seconds, manners=manners)
-                calls.append(asyncio.ensure_future(call))
-                await asyncio.sleep(dice.uniform(0.02, 0.1))
-            talking = asyncio.gather(*calls)
-            while watch and not talking.done():
-                self.seen.append(len(here.running()))
-                await asyncio.sleep(0.5)
-            self._heard = list(await talking)
+        calls = []
+        for n in range(self.calls):
+            manners = Manners(quiet_s=dice.uniform(*think), patience_s=30.0, hang_up_after_s=4.0)
+            talk = said(self.calls * self.says)[n * self.says : (n + 1) * self.says]
+            call = here.call(*talk, call_sid=sid(n), max_seconds=seconds, manners=manners)
+            calls.append(asyncio.ensure_future(call))
+            await asyncio.sleep(dice.uniform(0.02, 0.1))
+        talking = asyncio.gather(*calls)
+        while watch and not talking.done():
+            self.seen.append(len(here.running()))
+            await asyncio.sleep(0.5)
+        self._heard = list(await talking)
         for n in range(self.calls):
             await here.record(sid(n))
         return self._heard
 
-    def losses(self, here: Exchange) -> list[Loss]:
+    def losses(self, here: Reachable) -> list[Loss]:
         """What every hop and recovery cost."""
         return [loss for n, heard in enumerate(self._heard) for loss in _losses(here, n, heard)]
 
@@ -293,7 +279,7 @@ class Crowd:
         return min(wait for wait in waits if wait is not None)
 
 
-def _losses(here: Exchange, n: int, heard: Heard) -> list[Loss]:
+def _losses(here: Reachable, n: int, heard: Heard) -> list[Loss]:
     (row,) = here.rows(sid(n))
     path = here.folder / "calls" / row.id / "transcript.json"
     hops = msgspec.json.decode(path.read_bytes())["metrics"]["hops"]
@@ -347,7 +333,7 @@ class Hazard:
     """
 
     def __init__(
-        self, here: Exchange, kinds: Sequence[str], count: int, earliest: float, latest: float
+        self, here: Reachable, kinds: Sequence[str], count: int, earliest: float, latest: float
     ) -> None:
         self._here = here
         self._kinds = [faults.parse(kind) for kind in kinds]
@@ -375,7 +361,7 @@ class Hazard:
 
 @asynccontextmanager
 async def hazard(
-    here: Exchange, *kinds: str, count: int, between: tuple[float, float]
+    here: Reachable, *kinds: str, count: int, between: tuple[float, float]
 ) -> AsyncIterator[Hazard]:
     """A hazard as long as the context lasts."""
     danger = Hazard(here, kinds, count, *between)

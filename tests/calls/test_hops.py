@@ -28,9 +28,11 @@ async def test_a_hundred_hops_cost_no_word_and_hardly_any_silence(
     tmp_path: Path, full: bool
 ) -> None:
     """`goAway` two seconds into each session, in the middle of a conversation without long pauses."""
-    crowd = Crowd(calls=10 if full else 2, says=11 if full else 6)
+    crowd = Crowd(tmp_path, calls=10 if full else 2, says=11 if full else 6)
     going = (faults.parse("goaway=10@2"),)
-    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct(), faults=going) as here:
+    async with exchange(
+        tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct(), faults=going
+    ) as here:
         calls = await crowd.talk(here, 120.0, think=(0.3, 1.0))
         hops = crowd.losses(here)
         print(cost(hops, crowd.usual()))
@@ -60,9 +62,13 @@ async def test_a_hundred_hops_cost_no_word_and_hardly_any_silence(
 async def test_a_service_that_goes_away_early_or_falls_silent_is_left_before_it_matters(
     tmp_path: Path, fault: str
 ) -> None:
-    crowd = Crowd(calls=2, says=3)
+    crowd = Crowd(tmp_path, calls=2, says=3)
     async with exchange(
-        tmp_path, brain=crowd.brain, conduct=Conduct(), faults=(faults.parse(fault),)
+        tmp_path,
+        brain=crowd.brain,
+        agent=crowd.agent,
+        conduct=Conduct(),
+        faults=(faults.parse(fault),),
     ) as here:
         await crowd.talk(here, 60.0)
         hops = crowd.losses(here)
@@ -80,9 +86,9 @@ async def test_a_call_of_many_connections_grows_in_nothing_and_is_told_whole(
 ) -> None:
     """The service's limit on a connection: 45 s and twelve hops, or (a tenth) 6 s and three."""
     limit, least = (45.0, 12) if full else (6.0, 3)
-    crowd = Crowd(calls=1, says=110 if full else 7)
+    crowd = Crowd(tmp_path, calls=1, says=110 if full else 7)
     conduct = Conduct(session_limit_seconds=limit, goaway_seconds=limit / 4)
-    async with exchange(tmp_path, brain=crowd.brain, conduct=conduct) as here:
+    async with exchange(tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=conduct) as here:
         calls = await crowd.talk(here, 700.0 if full else 60.0, watch=True)
         hops = crowd.losses(here)
         print(cost(hops, crowd.usual()))
@@ -102,9 +108,11 @@ async def test_a_call_of_many_connections_grows_in_nothing_and_is_told_whole(
 @pytest.mark.slow
 @pytest.mark.timeout(60)
 async def test_each_hop_is_proved_on_the_record_and_in_the_log(tmp_path: Path) -> None:
-    crowd = Crowd(calls=1, says=2)
+    crowd = Crowd(tmp_path, calls=1, says=2)
     going = (faults.parse("goaway=10@2x1"),)
-    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct(), faults=going) as here:
+    async with exchange(
+        tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct(), faults=going
+    ) as here:
         await crowd.talk(here, 30.0)
         (hop,) = crowd.losses(here)
         told = [

@@ -13,7 +13,8 @@ from agent.simulator import faults
 from agent.simulator.account import MISSING
 from agent.simulator.gemini_setup import Conduct
 from tests.calls.exchange import exchange
-from tests.calls.survival import Crowd, cost, hazard, sid
+from tests.calls.own_process import apart
+from tests.calls.survival import SIDE_BY_SIDE, Crowd, cost, hazard, sid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,14 +29,18 @@ KINDS = ("close=1006", "deadline-expired", "internal-error", "aborted")
 async def test_sessions_that_are_lost_at_random_moments_come_back(
     tmp_path: Path, full: bool
 ) -> None:
-    # Ten calls with their callers and the service in one process leave it no time to spare: the figure would be its own.
-    crowd = Crowd(calls=6 if full else 2, says=44 if full else 12)
+    # In a process with its callers the service would have no time to spare at so many calls: the figure would be its own.
+    crowd = Crowd(tmp_path, calls=SIDE_BY_SIDE if full else 4, says=14 if full else 8)
     count = 200 if full else 20
-    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct()) as here:
+    async with apart(tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct()) as here:
         async with hazard(here, *KINDS, count=count, between=(4.0, 9.0)) as danger:
+            before = here.sample()
             calls = await crowd.talk(here, 500.0, think=(0.3, 1.0))
+            spent = here.spent(before, here.sample())
         losses = crowd.losses(here)
         print(cost(losses, crowd.usual()), dict(danger.struck))
+        shortest = min(call.report.seconds for call in calls)
+        print(f"{spent}; {crowd.calls} side by side for {shortest:.0f} s")
         struck = sum(danger.struck.values())
         assert struck >= 0.9 * count  # those who said all that they had to say have hung up
         # A loss may hit the session that was just being opened: that is one recovery, not two.
@@ -57,6 +62,9 @@ async def test_sessions_that_are_lost_at_random_moments_come_back(
         assert stats.utterances.answered_twice == 0
         # The account does not always know the first second of an utterance again that was cut off twice: one in a hundred.
         here.excused = [each for each in stats.violations if each.rule == MISSING]
+        print(
+            f"{len(together)} run together, {len(here.excused)} not known again, {len(crowd.written)} written"
+        )
         assert all(each.detail.startswith("what was being said") for each in here.excused)
         assert len(here.excused) <= 0.01 * struck
         # What was stopped is not heard again, and what a tool does is done once.
@@ -64,6 +72,7 @@ async def test_sessions_that_are_lost_at_random_moments_come_back(
             clear.stale_ms for call in calls for clear in call.report.clears if clear.stale_ms
         ] == []
         assert here.gemini.stats().tools.issued >= crowd.calls * crowd.says * 0.9
+        assert len(crowd.written) >= crowd.calls * crowd.says * 0.9
         assert {what: n for what, n in crowd.written.items() if n > 1} == {}
         assert list(crowd.asked)[0].startswith("The caller is on the")
         assert crowd.asked[next(iter(crowd.asked))] == crowd.calls  # greeted once each
@@ -76,9 +85,11 @@ async def test_a_connection_that_is_only_half_there_is_noticed_within_ten_second
     tmp_path: Path, moment: str
 ) -> None:
     """Nothing is read or sent for 20 s, no pong either; the caller waits for an answer that will never come."""
-    crowd = Crowd(calls=2, says=3)
+    crowd = Crowd(tmp_path, calls=2, says=3)
     half = (faults.parse(f"half-open=20@{moment}x2"),)
-    async with exchange(tmp_path, brain=crowd.brain, conduct=Conduct(), faults=half) as here:
+    async with exchange(
+        tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct(), faults=half
+    ) as here:
         await crowd.talk(here, 80.0)
         losses = crowd.losses(here)
         print(cost(losses, crowd.usual()))
@@ -95,13 +106,12 @@ async def test_a_resumed_session_that_has_forgotten_the_call_is_told_it_again(
     tmp_path: Path,
 ) -> None:
     """No token is left of the snapshot, and the model would greet in the middle of the call."""
-    crowd = Crowd(calls=1, says=3)
+    crowd = Crowd(tmp_path, calls=1, says=3)
     lost = (faults.parse("connection-lost@heard2x1"), faults.parse("forgets"))
-    agent = {
-        "persona": "You are the front desk of Harbour Dental. " * 25
-    }  # ten seconds' tokens of it
+    # Ten seconds' tokens of it.
+    agent = crowd.agent | {"persona": "You are the front desk of Harbour Dental. " * 25}
     async with exchange(
-        tmp_path, brain=crowd.brain, conduct=Conduct(), faults=lost, agent=agent
+        tmp_path, brain=crowd.brain, agent=agent, conduct=Conduct(), faults=lost
     ) as here:
         (call,) = await crowd.talk(here, 60.0)
         assert (
