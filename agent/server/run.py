@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 import uvicorn
 
+from agent.server.wire import LineProtocol
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -113,7 +115,7 @@ def configure(app: Starlette, host: str, port: int) -> uvicorn.Config:
         app,
         host=host,
         port=port,
-        ws="websockets-sansio",
+        ws=LineProtocol,
         ws_max_size=MAX_MESSAGE,
         ws_per_message_deflate=False,
         ws_ping_interval=None,  # Twilio sends 50 messages a second; a line that stops is seen at once

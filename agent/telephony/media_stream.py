@@ -70,7 +70,9 @@ class MediaStreamLine:
         self._now = wakeups.now
         self._wakeup = wakeups.register(self._wake)
         self._hang_up_by: float | None = None
-        self._outbox = Outbox(self._write, limit_ms=QUEUE_MS, overflow=self._overflowed)
+        self._outbox = Outbox(
+            self._write, limit_ms=QUEUE_MS, overflow=self._overflowed, offer=self._offer
+        )
 
     @property
     def sends_digits(self) -> bool:
@@ -155,6 +157,9 @@ class MediaStreamLine:
         if self.ended.done():
             raise Closed(1000, "the line has ended")  # after the end nothing is sent
         await self._socket.write(message)
+
+    def _offer(self, message: str | bytes) -> bool:
+        return not self.ended.done() and self._socket.offer(message)
 
     async def _admit(self, start: StreamStart, admit: Admit) -> None:
         self.sink = await admit(start, self)

@@ -9,7 +9,12 @@ from starlette.websockets import WebSocketDisconnect
 from agent.drive.socket import Closed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.websockets import WebSocket
+
+OFFER = "pickup.offer"
+"""Our extension of ASGI: `offer(message)` sends at once if that takes no waiting, and says whether it did."""
 
 NO_STATUS = 1005  # RFC 6455, section 7.4.1: a close frame without a code
 ABNORMAL = 1006  # ... no close frame at all
@@ -24,6 +29,8 @@ class StarletteSocket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
+        extension = websocket.scope.get("extensions", {}).get(OFFER, {})
+        self.offer: Callable[[str | bytes], bool] = extension.get("offer", _never)
 
     async def receive(self) -> str | bytes:
         """Next message; raises `Closed` when there will be none.
@@ -60,13 +67,14 @@ class StarletteSocket:
             # by the server itself (a message above ws_max_size, a keepalive that got no answer).
             raise Closed(ABNORMAL, str(error)) from error
 
-    def offer(self, message: str | bytes) -> bool:
-        """Never: ASGI sends by a coroutine alone."""
-        return False
-
     async def close(self, code: int, reason: str) -> None:
         """Close with a code; harmless when closed already."""
         try:
             await self._websocket.close(code, reason)
         except (WebSocketDisconnect, RuntimeError):
             return
+
+
+def _never(message: str | bytes) -> bool:
+    """ASGI itself sends by a coroutine alone."""
+    return False

@@ -7,7 +7,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from agent.models.framing import KEYS, ClientFrames
+from agent.drive.frames import KEYS, ClientFrames
 
 
 def read(wire: bytes) -> list[Frame]:
