@@ -12,6 +12,7 @@ import pytest
 from starlette.applications import Starlette
 
 from agent.server.run import MAX_MESSAGE, TICKS, Server, configure
+from agent.server.wire import LineProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,7 +96,7 @@ async def test_a_third_signal_waits_for_nothing() -> None:
 
 def test_nothing_of_how_it_faces_the_network_is_left_to_chance() -> None:
     config = configure(Starlette(), "127.0.0.1", 0)
-    assert (config.ws, config.ws_max_size) == ("websockets-sansio", MAX_MESSAGE)
+    assert (config.ws, config.ws_max_size) == (LineProtocol, MAX_MESSAGE)
     assert not config.ws_per_message_deflate
     assert not config.proxy_headers
     assert not config.server_header
