@@ -63,7 +63,8 @@ async def test_sessions_that_are_lost_at_random_moments_come_back(
         # The account does not always know the first second of an utterance again that was cut off twice: one in a hundred.
         here.excused = [each for each in stats.violations if each.rule == MISSING]
         print(
-            f"{len(together)} run together, {len(here.excused)} not known again, {len(crowd.written)} written"
+            f"{len(together)} run together, {len(here.excused)} not known again; {stats.tools.issued} tool calls"
+            f" issued, {stats.tools.reissued} of them again, {crowd.written.total()} done"
         )
         assert all(each.detail.startswith("what was being said") for each in here.excused)
         assert len(here.excused) <= 0.01 * struck
@@ -71,8 +72,9 @@ async def test_sessions_that_are_lost_at_random_moments_come_back(
         assert [
             clear.stale_ms for call in calls for clear in call.report.clears if clear.stale_ms
         ] == []
-        assert here.gemini.stats().tools.issued >= crowd.calls * crowd.says * 0.9
-        assert len(crowd.written) >= crowd.calls * crowd.says * 0.9
+        assert stats.tools.issued >= crowd.calls * crowd.says * 0.9
+        # A call that goes out as its session is cut off may reach nobody.
+        assert crowd.written.total() >= 0.9 * (stats.tools.issued - stats.tools.reissued)
         assert {what: n for what, n in crowd.written.items() if n > 1} == {}
         assert list(crowd.asked)[0].startswith("The caller is on the")
         assert crowd.asked[next(iter(crowd.asked))] == crowd.calls  # greeted once each
