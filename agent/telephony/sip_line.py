@@ -27,6 +27,7 @@ from agent.events import (
     Play,
 )
 from agent.protocols.sip.address import target
+from agent.protocols.sip.catch_up import CatchUp
 from agent.protocols.sip.endings import ended, transfer_outcome, untaken
 from agent.protocols.sip.sound import Fit, Heard, Spoken
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
     from agent.drive.tasks import Tasks
     from agent.drive.wakeups import Wakeups
-    from agent.events import LineCommand, LineEvent, LineRate, TransferOutcome
+    from agent.events import LineCommand, LineEvent, LinePcm, LineRate, TransferOutcome
     from agent.protocols.sip.address import Address
 
 log = structlog.get_logger()
@@ -143,6 +144,7 @@ class SipLine:
         self._fits = True  # as far as we know the streams
         self._spoken = Spoken(QUEUE * 2 * rate)
         self._heard = Heard(self._now(), LINE_PCM[rate])
+        self._catch_up = CatchUp(rate, self._now())
 
     @property
     def over(self) -> bool:
@@ -206,8 +208,20 @@ class SipLine:
 
     def _play(self, command: LineCommand) -> None:
         assert isinstance(command, Play)
-        self._spoken.play(command.pcm)
+        self._spoken.play(self._in_time(command.pcm))
         self._give()
+
+    def _in_time(self, pcm: LinePcm) -> LinePcm:
+        """What is said for `pcm`: less, where the ring holds more than it needs."""
+        now = self._now()
+        if not self._fits or self._spoken.waits or not self._catch_up.asks(now):
+            return pcm
+        try:
+            held = self._fit.held(self._call.audio.info().tx_buffered)
+        except AudioNotActive:
+            self._restarted()
+            return pcm
+        return self._catch_up.fit(pcm, held, now)
 
     def _mark(self, command: LineCommand) -> None:
         assert isinstance(command, Mark)

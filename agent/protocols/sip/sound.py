@@ -50,6 +50,11 @@ class Spoken:
     def overfull(self) -> bool:
         return len(self._waiting) > self._limit
 
+    @property
+    def waits(self) -> bool:
+        """Whether what is said next does not go into the ring at once."""
+        return self._flushing or bool(self._waiting)
+
     def play(self, pcm: bytes) -> None:
         self._waiting += pcm
 
@@ -77,7 +82,7 @@ class Spoken:
     @property
     def ahead(self) -> int:
         """Bytes that the ring has to play before `played` has anything to tell; 0: it is to be asked each time."""
-        if self._flushing or self._waiting:
+        if self.waits:
             return 0
         return self._marks[0][0] - self._played if self._marks else len(self._ring)
 
