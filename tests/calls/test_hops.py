@@ -13,7 +13,8 @@ import pytest
 from agent.simulator import faults
 from agent.simulator.gemini_setup import Conduct
 from tests.calls.exchange import exchange
-from tests.calls.survival import Crowd, cost, sid
+from tests.calls.own_process import apart
+from tests.calls.survival import SIDE_BY_SIDE, Crowd, cost, sid
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,14 +29,16 @@ async def test_a_hundred_hops_cost_no_word_and_hardly_any_silence(
     tmp_path: Path, full: bool
 ) -> None:
     """`goAway` two seconds into each session, in the middle of a conversation without long pauses."""
-    crowd = Crowd(tmp_path, calls=10 if full else 2, says=11 if full else 6)
+    crowd = Crowd(tmp_path, calls=SIDE_BY_SIDE if full else 2, says=6)
     going = (faults.parse("goaway=10@2"),)
-    async with exchange(
-        tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct(), faults=going
+    async with apart(
+        tmp_path, brain=crowd.brain, agent=crowd.agent, conduct=Conduct(faults=going)
     ) as here:
+        before = here.sample()
         calls = await crowd.talk(here, 120.0, think=(0.3, 1.0))
+        spent = here.spent(before, here.sample())
         hops = crowd.losses(here)
-        print(cost(hops, crowd.usual()))
+        print(cost(hops, crowd.usual()), spent)
         assert len(hops) >= (100 if full else 10)
         assert all(hop.planned for hop in hops)
         assert crowd.unanswered() == []
