@@ -90,9 +90,12 @@ async def test_a_call_that_had_to_wait_once_comes_back_to_its_shortest_delay(
     delays: list[float] = []
     for call in report["each"]:
         trips = list(zip(call["sent_s"], call["round_trip_ms"], strict=True))
-        before = min(trip for at, trip in trips if stopped - 1.5 < at < stopped - 0.2)
-        late = min((trip for at, trip in trips if 0.2 < at - stopped < 1), default=before)
-        after = min(trip for at, trip in trips if at > stopped + 3)
+        # Not the shortest: one frame in hundreds is taken for another one.
+        before = percentile(
+            [trip for at, trip in trips if stopped - 1.5 < at < stopped - 0.2], 0.25
+        )
+        late = percentile([trip for at, trip in trips if 0.2 < at - stopped < 1] or [before], 0.25)
+        after = percentile([trip for at, trip in trips if at > stopped + 3], 0.25)
         print(f"\nround trip {before:.0f} ms, late by {late - before:.0f} ms, then {after:.0f} ms")
         assert after < before + 10
         delays.append(late - before)
