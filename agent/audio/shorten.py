@@ -30,7 +30,7 @@ ALIKE = 0.9
 
 def shortened(pcm: Sound, most: int) -> Sound:
     """The same sound without at most so many of its samples; of a sound that is no pause at most half goes."""
-    if loudness(pcm) <= QUIET:
+    if loudness(type(pcm)(pcm[: 2 * most])) <= QUIET:
         return type(pcm)(pcm[2 * most :])
     period = _period(np.frombuffer(pcm, "<i2").astype(np.float64), round(SHORTEST * pcm.rate), most)
     if not period:

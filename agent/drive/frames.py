@@ -74,6 +74,12 @@ class FrameReader:
             parts.append(Part(0, data[at:]))
         return parts
 
+    def rest(self) -> bytes:
+        """What is held of a frame that has not come whole; from now on it is the library's."""
+        held = bytes(self._held)
+        self._held.clear()
+        return held
+
     def _extent(self, data: bytes, at: int, end: int) -> tuple[int, int] | None:
         """Where the payload of the frame at `at` begins and ends; of one whose head is not whole, where the head might.
 

@@ -61,8 +61,10 @@ class _Connection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         frames = self._frames
         if frames is None or self.protocol.state is not State.OPEN:
-            super().data_received(data)
-            if self.protocol.state is State.OPEN and data.find(HEAD_ENDS) == len(data) - 4:
+            opening = self.protocol.state is State.CONNECTING
+            super().data_received(data if frames is None else frames.rest() + data)
+            opened = opening and self.protocol.state is State.OPEN
+            if opened and data.endswith(HEAD_ENDS) and data.count(HEAD_ENDS) == 1:
                 # Nothing came behind the answer to the upgrade, so the next byte begins a frame.
                 self._frames = FrameReader(masked=False, limit=MAX_MESSAGE_BYTES)
             return

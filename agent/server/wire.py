@@ -18,6 +18,8 @@ from agent.drive.frames import BINARY, FrameReader, server_frame
 from agent.telephony.socket import OFFER
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from uvicorn._types import ASGIReceiveEvent
     from uvicorn.config import Config
     from uvicorn.server import ServerState
@@ -68,17 +70,22 @@ class LineProtocol(WebSocketsSansIOProtocol):
         self.queue: Arrivals = Arrivals()  # type: ignore[assignment]
         self._reader = FrameReader(masked=True, limit=config.ws_max_size)
         self._short = True
+        self._extension: dict[str, Callable[[str | bytes], bool]] = {"offer": self.offer}
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.close_sent:
-            self.scope["extensions"][OFFER] = {"offer": self.offer}
+            self.scope["extensions"][OFFER] = self._extension  # type: ignore[assignment]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._extension.clear()  # or each would wait for the garbage collector
 
     def data_received(self, data: bytes) -> None:
         if not self._short or self.conn.state is not State.OPEN:
             # Who sends before he was accepted might have sent half a frame: only the library knows then where the next one begins.
             self._short = self._short and not self.handshake_initiated
-            super().data_received(data)
+            super().data_received(self._reader.rest() + data)
             return
         for opcode, part in self._reader.read(data):
             if not opcode:

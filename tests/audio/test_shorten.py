@@ -71,3 +71,10 @@ def test_recorded_speech_has_room_for_it_again_and_again() -> None:
     waits = np.diff([n for n, samples in enumerate(gone) if samples])
     assert max(waits) < 50  # a second at most
     assert 0.1 < np.mean([samples > 0 for samples in gone]) < 0.9
+
+
+def test_a_pause_gives_nothing_of_the_word_that_ends_before_it() -> None:
+    tone = np.round(400 * np.sin(2 * np.pi * 200 * np.arange(80) / 8000))
+    word = Pcm8k(np.concatenate((tone, np.zeros(720))).astype("<i2").tobytes())
+    rest = shortened(word, 480)
+    assert np.abs(np.frombuffer(rest, "<i2")).max() >= 380

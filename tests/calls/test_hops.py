@@ -6,6 +6,7 @@ The figures are of many hops: `make slow FULL=1` does all hundred, another run a
 from __future__ import annotations
 
 import re
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -98,8 +99,9 @@ async def test_a_call_of_many_connections_grows_in_nothing_and_is_told_whole(
         assert len(hops) >= least
         assert [hop for hop in hops if hop.lost_ms or not hop.planned] == []
         assert crowd.unanswered() == []
-        # Tasks and sockets while it talks: never more than one call with one session needs.
-        assert max(crowd.seen[-10:]) <= max(crowd.seen[:10])
+        # Tasks and sockets while it talks (a tool or a hop has some for a moment): not more in its last half than in its first.
+        half = len(crowd.seen) // 2
+        assert median(crowd.seen[half:]) <= median(crowd.seen[:half])
         # Every word stands in the transcript once and in order; beside it, at most, the first half of a
         # question whose answer a forced hop broke off, since that was asked and answered twice.
         said = [each.text for each in calls[0].report.spoken]

@@ -70,6 +70,16 @@ async def test_what_comes_with_the_answer_to_the_upgrade_is_read_too(cut: int) -
         assert [await socket.receive(), await socket.receive()] == [b"x" * 300, b"next"]
 
 
+async def test_a_first_segment_of_three_bytes_is_no_beginning() -> None:
+    """The library reads what came behind the answer; where its frame ends only the library knows."""
+    message = b"\0" + b"\x81\x01" * 150  # would be frames
+    raw = frame(message) + frame(b"next")
+    async with answering(raw[2:5], raw[5:], behind=raw[:2]) as socket:
+        async with asyncio.timeout(5):
+            got = [await socket.receive(), await socket.receive()]
+    assert got == [message, b"next"]
+
+
 @pytest.mark.parametrize(
     ("end", "code"),
     [

@@ -89,6 +89,7 @@ class FakeSocket:
         self.closed: list[tuple[int, str]] = []
         self.reads = asyncio.Event()  # cleared: the peer reads nothing
         self.reads.set()
+        self.takes = False  # it writes at once what it is offered
 
     def says(self, *messages: str | bytes) -> None:
         for message in messages:
@@ -108,9 +109,9 @@ class FakeSocket:
         self.written.append(json.loads(message))
 
     def offer(self, message: str | bytes) -> bool:
-        """As Starlette's: never."""
-        del message
-        return False
+        if self.takes:
+            self.written.append(json.loads(message))
+        return self.takes
 
     async def close(self, code: int, reason: str) -> None:
         await self.reads.wait()

@@ -166,6 +166,19 @@ async def test_commands_are_written_in_their_order() -> None:
 
 
 @virtual
+async def test_what_the_socket_takes_at_once_waits_for_no_task_and_overtakes_nothing() -> None:
+    scene = Scene()
+    line = await scene.connected()
+    line.send(Mark("first"))  # not taken
+    scene.socket.takes = True
+    line.send(Mark("second"))
+    assert scene.socket.written == []
+    await settle()
+    line.send(Mark("third"))
+    assert [each["mark"]["name"] for each in scene.socket.written] == ["first", "second", "third"]
+
+
+@virtual
 async def test_clear_takes_back_what_is_not_written_and_nothing_old_follows_it() -> None:
     scene = Scene()
     line = await scene.connected()

@@ -52,6 +52,8 @@ class CatchUp:
     def fit(self, pcm: LinePcm, held: int, now: float) -> LinePcm:
         """What goes in for `pcm`, when the ring still holds so many bytes."""
         self._ask_at = now + max(FRAME / 2, (held - self._most) / self._second)
+        if not held:  # it has run dry: nothing is late any more
+            self._low = 0
         if now >= self._window + WINDOW:
             self._look_back(now)
         self._low = min(self._low, held)

@@ -116,6 +116,20 @@ def test_a_voice_that_gets_ahead_slowly_may(faster: float) -> None:
     assert taken == 0
 
 
+def test_after_a_pause_nothing_is_late() -> None:
+    """What the ring held before it ran dry says nothing of the reply that comes next, all at once."""
+    line = Line()
+    line.speaks(0.1)
+    line.speaks(2.0, late=0.06)
+    assert line.levels[-1] == 60
+    for _ in range(50):
+        line.tick()
+    now = line.frames * 0.02
+    for n in range(10):
+        line.say(PAUSE, now + n * 0.011)
+    assert line.held == 10 * 320
+
+
 def test_pieces_that_come_together_are_one() -> None:
     catch_up = CatchUp(8000, 0.0)
     assert catch_up.asks(1.0)
