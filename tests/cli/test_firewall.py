@@ -147,14 +147,14 @@ def test_peers_get_through_and_strangers_do_not() -> None:
             for name, end in (("sip", sip), ("rtp", rtp), ("other", other)):
                 with host.socket(SOCK_DGRAM) as out:
                     out.sendto(b"x", end.getsockname())
-                end.settimeout(0.15)
+                end.settimeout(0.4)
                 try:
                     end.recvfrom(10)
                     found.append(name)
                 except TimeoutError:
                     pass
             with host.socket(SOCK_STREAM) as out:
-                out.settimeout(0.15)
+                out.settimeout(0.4)
                 try:
                     out.connect(tcp.getsockname())
                     tcp.accept()[0].close()
